@@ -1,0 +1,2 @@
+mod jwks;
+pub use jwks::{KeySet, KeySetError, VerifyingKey};

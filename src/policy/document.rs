@@ -1,0 +1,446 @@
+//! Grants as an IAM policy document that API Gateway may cache for every route of the stage.
+
+use aws_lambda_events::event::{
+    apigw::ApiGatewayCustomAuthorizerPolicy,
+    iam::{IamPolicyEffect, IamPolicyStatement},
+};
+
+use super::rules::Grants;
+use crate::event::MethodArn;
+
+/// The longest resource, in characters. Source: API Gateway developer guide, the quota of a policy's resource.
+const MAX_RESOURCE: usize = 512;
+
+/// What the path guard denies on the whole stage: whatever a backend might normalise into another path than the one
+/// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and
+/// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;`, which servlet
+/// containers read as `/..`.
+const PATH_GUARD: [&str; 26] = [
+    "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*", "*%5C*",
+    "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*", "*%46*",
+    "*%63*", "*%65*", "*%66*",
+];
+
+/// How large a policy may be, and whether it guards its wildcards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Upper bound of the document's JSON, in bytes.
+    pub max_bytes: usize,
+    /// Whether a policy that allows any `*` carries the path guard.
+    pub path_guard: bool,
+}
+
+/// What the policy says about the request that it was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Allowed, by the `[[allow]]` rule on this line.
+    Allowed {
+        /// The rule's line.
+        rule: usize,
+    },
+    /// Denied, by the `[[deny]]` rule on this line.
+    DeniedByRule {
+        /// The rule's line.
+        rule: usize,
+    },
+    /// Denied by the path guard.
+    PathGuard,
+    /// Denied because no rule grants it.
+    NotGranted,
+}
+
+impl Verdict {
+    /// The stable name that stands in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed { .. } => "allowed",
+            Self::DeniedByRule { .. } => "denied_by_rule",
+            Self::PathGuard => "path_guard",
+            Self::NotGranted => "not_granted",
+        }
+    }
+}
+
+/// A policy for everything one token may call on one stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The document, on the wire's own types.
+    pub document: ApiGatewayCustomAuthorizerPolicy,
+    /// What it says about the request.
+    pub verdict: Verdict,
+    /// Granted resources that had no room, or were longer than a resource may be.
+    pub left_out: usize,
+}
+
+/// The policy for what `grants` say, on the stage of `requested` and with an explicit answer to it.
+#[must_use]
+pub fn policy(grants: &Grants, requested: &MethodArn, bounds: Bounds) -> Policy {
+    if let Some(rule) = grants.deny_all {
+        let left_out = grants.allow.len();
+        return Policy { document: deny_stage(requested), verdict: Verdict::DeniedByRule { rule }, left_out };
+    }
+    let deny: Vec<_> =
+        grants.deny.iter().map(|deny| (bounded(requested.resource(&deny.resource)), deny.line)).collect();
+    let denied_by = deny.iter().find(|(pattern, _)| matches(pattern, requested.text())).map(|(_, line)| *line);
+    let mut denied: Vec<String> = deny.into_iter().map(|(resource, _)| resource).collect();
+    denied.dedup();
+
+    let mut room = Room::new(bounds, requested, &denied);
+    let (asked, others): (Vec<_>, Vec<_>) = grants
+        .allow
+        .iter()
+        .map(|allow| (requested.resource(&allow.resource), allow.line))
+        .partition(|(pattern, _)| matches(pattern, requested.text()));
+    let total = asked.len() + others.len();
+    let mut allowed: Vec<_> = asked.into_iter().filter(|(resource, _)| room.take(resource)).collect();
+    let allowed_by = allowed.first().map(|(_, line)| *line);
+    if allowed_by.is_none() {
+        // Silence is consent where the API has a resource policy with an Allow; an explicit Deny is not.
+        let asked = bounded(literal(requested.text()));
+        if !denied.contains(&asked) {
+            room.take_always(&asked);
+            denied.push(asked);
+        }
+    }
+    allowed.extend(others.into_iter().filter(|(resource, _)| room.take(resource)));
+    allowed.sort_unstable();
+
+    let verdict = match (denied_by, allowed_by) {
+        (Some(rule), _) => Verdict::DeniedByRule { rule },
+        (None, None) => Verdict::NotGranted,
+        (None, Some(_)) if room.guarded && guards(requested.text()) => Verdict::PathGuard,
+        (None, Some(rule)) => Verdict::Allowed { rule },
+    };
+    let left_out = total - allowed.len();
+    let allowed: Vec<_> = allowed.into_iter().map(|(resource, _)| resource).collect();
+    if allowed.is_empty() {
+        return Policy { document: deny_stage(requested), verdict, left_out };
+    }
+    let guard = if room.guarded { path_guard(requested) } else { Vec::new() };
+    let statements =
+        [(IamPolicyEffect::Allow, allowed), (IamPolicyEffect::Deny, denied), (IamPolicyEffect::Deny, guard)];
+    let statements = statements.into_iter().filter(|(_, resources)| !resources.is_empty());
+    Policy {
+        document: document(statements.map(|(effect, resources)| statement(effect, resources)).collect()),
+        verdict,
+        left_out,
+    }
+}
+
+/// Deny of the whole stage.
+#[must_use]
+pub fn deny_stage(requested: &MethodArn) -> ApiGatewayCustomAuthorizerPolicy {
+    document(vec![statement(IamPolicyEffect::Deny, vec![requested.resource("*")])])
+}
+
+/// What is left of a document's bytes.
+struct Room {
+    bytes: usize,
+    /// What the path guard takes, once a wildcard asks for it; nothing where it is off.
+    guard_bytes: usize,
+    guarded: bool,
+}
+
+impl Room {
+    /// A statement without resources and the comma behind it.
+    const STATEMENT: usize = r#"{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":[]},"#.len();
+    const DOCUMENT: usize = r#"{"Version":"2012-10-17","Statement":[]}"#.len();
+
+    /// Sets aside what must stand in any case: the frame, an Allow and a Deny statement, and all that is denied.
+    /// Where that alone is too much, nothing is left, so nothing will be granted.
+    fn new(bounds: Bounds, requested: &MethodArn, denied: &[String]) -> Self {
+        let fixed =
+            Self::DOCUMENT + 2 * Self::STATEMENT + denied.iter().map(|resource| json_bytes(resource)).sum::<usize>();
+        let each = requested.stage().len() + 1;
+        let guard = Self::STATEMENT + PATH_GUARD.iter().map(|tail| each + json_bytes(tail)).sum::<usize>();
+        Self {
+            bytes: bounds.max_bytes.saturating_sub(fixed),
+            guard_bytes: if bounds.path_guard { guard } else { 0 },
+            guarded: false,
+        }
+    }
+
+    /// Takes the room for an allowed resource, and for the guard when it is the first wildcard; or says that there is none.
+    fn take(&mut self, resource: &str) -> bool {
+        let wants_guard = self.guard_bytes > 0 && !self.guarded && resource.ends_with('*');
+        let cost = json_bytes(resource) + if wants_guard { self.guard_bytes } else { 0 };
+        if resource.len() > MAX_RESOURCE || cost > self.bytes {
+            return false;
+        }
+        self.bytes -= cost;
+        self.guarded |= wants_guard;
+        true
+    }
+
+    /// Takes the room for a denied resource, even where there is none.
+    fn take_always(&mut self, resource: &str) {
+        self.bytes = self.bytes.saturating_sub(json_bytes(resource));
+    }
+}
+
+/// A string's length as JSON, with its quotes and a comma.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 3
+}
+
+fn document(statement: Vec<IamPolicyStatement>) -> ApiGatewayCustomAuthorizerPolicy {
+    let mut document = ApiGatewayCustomAuthorizerPolicy::default();
+    document.version = Some("2012-10-17".to_owned());
+    document.statement = statement;
+    document
+}
+
+fn statement(effect: IamPolicyEffect, resource: Vec<String>) -> IamPolicyStatement {
+    let mut statement = IamPolicyStatement::default();
+    statement.action = vec!["execute-api:Invoke".to_owned()];
+    statement.effect = effect;
+    statement.resource = resource;
+    statement
+}
+
+fn path_guard(requested: &MethodArn) -> Vec<String> {
+    PATH_GUARD.iter().map(|tail| requested.resource(tail)).collect()
+}
+
+fn guards(requested: &str) -> bool {
+    PATH_GUARD.iter().any(|pattern| matches(pattern, requested))
+}
+
+/// A denied resource as it fits into a policy: one that is too long is cut, and denies all that starts like it.
+fn bounded(mut resource: String) -> String {
+    if resource.chars().count() > MAX_RESOURCE {
+        resource = resource.chars().take(MAX_RESOURCE - 1).chain(['*']).collect();
+    }
+    resource
+}
+
+/// A caller's text as a pattern that covers it, and hardly more: a character that IAM would read as a wildcard or the
+/// start of a variable becomes `?`, any one character. Left as it is, a request for `/*` would deny the token, in the
+/// gateway's cache, everything else that it may call.
+fn literal(text: &str) -> String {
+    text.replace(['*', '$'], "?")
+}
+
+/// IAM's match of a resource: `*` is any run of characters, slashes included, `?` any one character.
+fn matches(pattern: &str, text: &str) -> bool {
+    // (what is left of the pattern behind its last `*`, where the text stood when that was tried)
+    let mut retry: Option<(&str, &str)> = None;
+    let (mut pattern, mut text) = (pattern, text);
+    loop {
+        let mut rest = pattern.chars();
+        let mut left = text.chars();
+        match (rest.next(), left.next()) {
+            (Some('*'), _) => {
+                pattern = rest.as_str();
+                retry = Some((pattern, text));
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                (pattern, text) = (rest.as_str(), left.as_str());
+            }
+            (None, None) => return true,
+            _ => {
+                let Some((behind, tried)) = retry else { return false };
+                let mut next = tried.chars();
+                if next.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (behind, next.as_str());
+                retry = Some((behind, next.as_str()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Grant;
+
+    const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
+    const BOUNDS: Bounds = Bounds { max_bytes: 32_768, path_guard: true };
+
+    fn arn(tail: &str) -> MethodArn {
+        MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()
+    }
+
+    fn grants(allow: &[&str], deny: &[&str]) -> Grants {
+        let list = |tails: &[&str], line| {
+            tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), line }).collect::<Vec<_>>()
+        };
+        Grants { allow: list(allow, 1), deny: list(deny, 9), ..Grants::default() }
+    }
+
+    /// The document as (effect, resource's tail), the guard left out.
+    fn rows(policy: &Policy) -> Vec<(IamPolicyEffect, &str)> {
+        let statements = policy.document.statement.iter();
+        statements
+            .flat_map(|statement| {
+                statement.resource.iter().map(|resource| (statement.effect.clone(), resource.as_str()))
+            })
+            .map(|(effect, resource)| (effect, resource.strip_prefix(STAGE).unwrap().strip_prefix('/').unwrap()))
+            .filter(|(_, tail)| !PATH_GUARD.contains(tail))
+            .collect()
+    }
+
+    use IamPolicyEffect::{Allow, Deny};
+
+    #[test]
+    fn one_allow_statement_with_everything_the_token_may_call() {
+        let policy = policy(&grants(&["GET/a", "GET/b", "PUT/a"], &[]), &arn("GET/b"), BOUNDS);
+        let json = serde_json::to_string(&policy.document).unwrap();
+        let expected = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
+        );
+        assert_eq!(json, expected);
+        assert_eq!((policy.verdict, policy.left_out), (Verdict::Allowed { rule: 1 }, 0));
+    }
+
+    #[test]
+    fn what_is_asked_and_not_granted_is_denied_by_name() {
+        let policy = policy(&grants(&["GET/a"], &[]), &arn("GET/b:c"), BOUNDS);
+        assert_eq!(rows(&policy), [(Allow, "GET/a"), (Deny, "GET/b:c")]);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn granted_nothing_at_all_denies_the_stage() {
+        let policy = policy(&grants(&[], &["GET/x"]), &arn("GET/b"), BOUNDS);
+        assert_eq!(rows(&policy), [(Deny, "*")]);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn a_deny_rule_wins_over_an_allow_rule() {
+        let policy = policy(&grants(&["GET/a/*"], &["GET/a/b"]), &arn("GET/a/b"), BOUNDS);
+        assert_eq!(rows(&policy), [(Allow, "GET/a/*"), (Deny, "GET/a/b")]);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+    }
+
+    #[test]
+    fn a_deny_that_cannot_be_written_denies_the_stage() {
+        let grants = Grants { deny_all: Some(9), ..grants(&["GET/a"], &[]) };
+        let policy = policy(&grants, &arn("GET/a"), BOUNDS);
+        assert_eq!(rows(&policy), [(Deny, "*")]);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+    }
+
+    #[test]
+    fn the_guard_stands_beside_every_wildcard_and_only_there() {
+        let guarded =
+            |tail: &str, path_guard| {
+                let bounds = Bounds { path_guard, ..BOUNDS };
+                policy(&grants(&[tail], &[]), &arn("GET/a/b"), bounds).document.statement.iter().any(|statement| {
+                    statement.effect == Deny && statement.resource.contains(&format!("{STAGE}/*/../*"))
+                })
+            };
+        assert!(guarded("GET/a/*", true));
+        assert!(!guarded("GET/a/b", true));
+        assert!(!guarded("GET/a/*", false));
+    }
+
+    #[test]
+    fn the_guard_denies_paths_that_a_backend_may_read_as_others() {
+        let verdict = |path: &str| policy(&grants(&["GET/t/acme/*"], &[]), &arn(&format!("GET{path}")), BOUNDS).verdict;
+        for path in [
+            "/t/acme/../umbra",
+            "/t/acme/..",
+            "/t/acme/./x",
+            "/t/acme/.",
+            "/t/acme/..;/umbra",
+            "/t/acme/%2e%2e/umbra",
+            "/t/acme/.%2E/umbra",
+            "/t/acme/..%2fumbra",
+            "/t/acme/..%5Cumbra",
+            "/t/acme/..\\umbra",
+            "/t/acme/%252e%252e/umbra",
+            "/t/acme/..%252Fumbra",
+            "/t/acme/%25%32%65./umbra",
+            "/t/acme/%2%65./umbra",
+            "/t/acme/%%32e./umbra",
+        ] {
+            assert_eq!(verdict(path), Verdict::PathGuard, "{path}");
+        }
+        for path in ["/t/acme/", "/t/acme/a..b", "/t/acme/...", "/t/acme/.well-known", "/t/acme/%C3%A9%20%25"] {
+            assert_eq!(verdict(path), Verdict::Allowed { rule: 1 }, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_wildcards_denies_itself_and_nothing_it_may_call() {
+        let policy = policy(&grants(&["GET/apps"], &[]), &arn("GET/*"), BOUNDS);
+        assert_eq!(rows(&policy), [(Allow, "GET/apps"), (Deny, "GET/?")]);
+        assert!(matches(&format!("{STAGE}/GET/?"), arn("GET/*").text()));
+        assert!(!matches(&format!("{STAGE}/GET/?"), arn("GET/apps").text()));
+    }
+
+    #[test]
+    fn a_request_too_long_to_be_named_is_denied_by_its_start() {
+        let long = format!("GET/{}", "é".repeat(600));
+        let policy = policy(&grants(&["GET/apps"], &[]), &arn(&long), BOUNDS);
+        let denied = &policy.document.statement[1].resource[0];
+        assert_eq!(denied.chars().count(), MAX_RESOURCE);
+        assert!(matches(denied, arn(&long).text()) && denied.ends_with("é*"));
+    }
+
+    #[test]
+    fn a_resource_over_512_characters_is_left_out() {
+        let tail = |more| format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5 + more));
+        let policy = |more| policy(&grants(&["GET/x", &tail(more)], &[]), &arn("GET/x"), BOUNDS);
+        assert_eq!(policy(0).left_out, 0);
+        assert_eq!(policy(1).left_out, 1);
+        assert_eq!(rows(&policy(1)), [(Allow, "GET/x")]);
+    }
+
+    #[test]
+    fn a_bounded_policy_keeps_what_covers_the_request_first() {
+        let tails: Vec<String> = (0..500).map(|n| format!("GET/t/{n:03}/*")).collect();
+        let tails: Vec<&str> = tails.iter().map(String::as_str).collect();
+        for max_bytes in [1_024, 2_000, 3_000, 4_000, 5_000, 10_000] {
+            for path_guard in [true, false] {
+                let policy = policy(&grants(&tails, &["GET/d"]), &arn("GET/t/321/x"), Bounds { max_bytes, path_guard });
+                let bytes = serde_json::to_vec(&policy.document).unwrap().len();
+                assert!(bytes <= max_bytes, "{bytes} in {max_bytes}");
+                let kept = rows(&policy).iter().filter(|(effect, _)| *effect == Allow).count();
+                assert_eq!(policy.left_out, 500 - kept);
+                if kept == 0 {
+                    assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![(Deny, "*")]));
+                } else {
+                    assert_eq!(policy.verdict, Verdict::Allowed { rule: 1 });
+                    assert!(rows(&policy).contains(&(Allow, "GET/t/321/*")));
+                    assert!(bytes + 200 > max_bytes, "{bytes} wastes {max_bytes}");
+                }
+            }
+        }
+        let cut = policy(&grants(&tails, &[]), &arn("GET/other"), Bounds { max_bytes: 4_000, path_guard: false });
+        assert!(rows(&cut).contains(&(Deny, "GET/other")) && cut.left_out > 0);
+    }
+
+    #[test]
+    fn matches_as_iam_does() {
+        for (pattern, text, expected) in [
+            ("a", "a", true),
+            ("a", "A", false),
+            ("*", "", true),
+            ("a/*", "a/", true),
+            ("a/*", "a/b/c", true),
+            ("a/*", "a", false),
+            ("*/../*", "a/b/../c", true),
+            ("*/..", "a/../b", false),
+            ("*/..", "a/../b/..", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("a*b*c", "aXbXbXc", true),
+            ("a*b*c", "aXbXbX", false),
+            ("?", "é", true),
+            ("a**", "a", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What may the token do? From verified claims and `policy.toml` to an IAM policy.
+//!
+//! Pure: no clock, no network.
+
+mod document;
+mod pattern;
+mod route;
+mod rules;
+
+pub use document::{Bounds, Policy, Verdict, deny_stage, policy};
+pub use rules::{Grant, Grants, Rules, RulesError};

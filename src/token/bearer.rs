@@ -1,0 +1,210 @@
+//! The `Authorization` header's value, and what a JWS says about itself before anyone has checked it.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Refusal, json::Object};
+
+/// One bearer token (RFC 6750 §2.1), bounded in length. Its `Debug` shows nothing of it.
+pub struct BearerToken<'a>(&'a str);
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(…)")
+    }
+}
+
+impl<'a> BearerToken<'a> {
+    /// The longest token that is looked at: 16 KiB.
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    /// Reads `Bearer` in any case, one run of spaces and a token; or a bare token.
+    ///
+    /// # Errors
+    /// [`Refusal::MissingToken`], [`Refusal::NotBearer`] or [`Refusal::TooLong`].
+    pub fn from_header_value(value: &'a str) -> Result<Self, Refusal> {
+        let token = match value.split_once(' ') {
+            None if value.eq_ignore_ascii_case("Bearer") => "",
+            None => value,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Bearer") => rest.trim_start_matches(' '),
+            Some(_) => return Err(Refusal::NotBearer),
+        };
+        match token.len() {
+            0 => Err(Refusal::MissingToken),
+            bytes if bytes > Self::MAX_BYTES => Err(Refusal::TooLong { bytes }),
+            _ => Ok(Self(token)),
+        }
+    }
+}
+
+/// A well-formed RS256 token of which nothing is proven yet. Only [`verify`](super::verify) makes more of it.
+pub struct UnverifiedToken<'a> {
+    pub(super) signing_input: &'a str,
+    pub(super) signature: &'a str,
+    pub(super) unverified_payload: Object,
+    unverified_kid: String,
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnverifiedToken(…)")
+    }
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// Takes the compact serialization apart (RFC 7515 §7.1) and checks the header (RFC 7515 §4.1).
+    /// `jwk`, `jku`, `x5u` and `x5c` are ignored: a token does not bring its own key.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the first rule which the token breaks.
+    pub fn decode(token: &BearerToken<'a>) -> Result<Self, Refusal> {
+        let (signing_input, signature) = token.0.rsplit_once('.').ok_or(Refusal::NotThreeParts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Refusal::NotThreeParts)?;
+        if payload.contains('.') {
+            return Err(Refusal::NotThreeParts);
+        }
+        let unverified_kid = unverified_kid(&object(header, "header")?)?;
+        let unverified_payload = object(payload, "payload")?;
+        Ok(Self { signing_input, signature, unverified_payload, unverified_kid })
+    }
+
+    /// The key that the token claims to be signed with. Never empty.
+    #[must_use]
+    pub fn unverified_kid(&self) -> &str {
+        &self.unverified_kid
+    }
+
+    /// The issuer that the token claims to come from: it chooses whose keys are tried, and proves nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::MissingClaim`] or [`Refusal::WrongClaimType`].
+    pub fn unverified_issuer(&self) -> Result<String, Refusal> {
+        self.unverified_payload
+            .string("iss")
+            .ok_or(Refusal::MissingClaim { claim: "iss" })?
+            .ok_or(Refusal::WrongClaimType { claim: "iss" })
+    }
+}
+
+fn object(encoded: &str, part: &'static str) -> Result<Object, Refusal> {
+    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::BadBase64 { part })?;
+    Object::parse(&bytes).ok_or(Refusal::BadJson { part })
+}
+
+fn unverified_kid(header: &Object) -> Result<String, Refusal> {
+    if header.string("alg").flatten().as_deref() != Some("RS256") {
+        return Err(Refusal::WrongAlgorithm);
+    }
+    if header.member("crit").is_some() {
+        return Err(Refusal::CriticalHeader);
+    }
+    // RFC 7515 §4.1.9: media types compare without case, and `application/` may be left out.
+    let access_token = ["JWT", "at+jwt", "application/at+jwt"];
+    if let Some(typ) = header.string("typ") {
+        let typ = typ.ok_or(Refusal::WrongType)?;
+        if !access_token.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ)) {
+            return Err(Refusal::WrongType);
+        }
+    }
+    header.string("kid").flatten().filter(|kid| !kid.is_empty()).ok_or(Refusal::BadKid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header_value(value: &str) -> Result<&str, Refusal> {
+        BearerToken::from_header_value(value).map(|token| token.0)
+    }
+
+    #[test]
+    fn reads_the_scheme_in_any_case_and_a_bare_token() {
+        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER    a.b.c", "a.b.c"] {
+            assert_eq!(header_value(good), Ok("a.b.c"), "{good}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_schemes_and_nothing_at_all() {
+        assert_eq!(header_value("Basic a.b.c"), Err(Refusal::NotBearer));
+        assert_eq!(header_value(" a.b.c"), Err(Refusal::NotBearer));
+        assert_eq!(header_value("a.b.c "), Err(Refusal::NotBearer));
+        for nothing in ["", "Bearer", "bearer ", "Bearer   "] {
+            assert_eq!(header_value(nothing), Err(Refusal::MissingToken), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn is_bounded_before_anything_is_decoded() {
+        let longest = "a".repeat(BearerToken::MAX_BYTES);
+        assert_eq!(header_value(&format!("Bearer {longest}")), Ok(longest.as_str()));
+        let bytes = BearerToken::MAX_BYTES + 1;
+        assert_eq!(header_value(&"a".repeat(bytes)), Err(Refusal::TooLong { bytes }));
+    }
+
+    #[test]
+    fn shows_nothing_of_the_token() {
+        let token = BearerToken::from_header_value("a.b.c").unwrap();
+        assert_eq!(format!("{token:?}"), "BearerToken(…)");
+    }
+
+    fn decode(token: &str) -> Result<String, Refusal> {
+        let bearer = BearerToken::from_header_value(token)?;
+        UnverifiedToken::decode(&bearer).map(|token| token.unverified_kid)
+    }
+
+    fn with_header(header: &str) -> Result<String, Refusal> {
+        decode(&format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header)))
+    }
+
+    #[test]
+    fn wants_three_parts_of_unpadded_canonical_base64url() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
+        assert_eq!(decode(&format!("{header}.e30.c2ln")), Ok("k".to_owned()));
+        for parts in [header.clone(), format!("{header}.e30"), format!("{header}.e30.c2ln.x"), "a".to_owned()] {
+            assert_eq!(decode(&parts), Err(Refusal::NotThreeParts), "{parts}");
+        }
+        for payload in ["e30=", "e31", "e3 0", "e+0", "é"] {
+            let token = format!("{header}.{payload}.c2ln");
+            let refusal = Refusal::BadBase64 { part: "payload" };
+            let refusal = if payload.contains(' ') { Refusal::NotBearer } else { refusal };
+            assert_eq!(decode(&token), Err(refusal), "{payload}");
+        }
+        assert_eq!(decode(&format!("{header}..c2ln")), Err(Refusal::BadJson { part: "payload" }));
+    }
+
+    #[test]
+    fn accepts_the_types_of_an_access_token_only() {
+        for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"] {
+            let header = format!(r#"{{"alg":"RS256","kid":"k","typ":"{typ}"}}"#);
+            assert_eq!(with_header(&header), Ok("k".to_owned()), "{typ}");
+        }
+        for typ in [r#""id+jwt""#, r#""""#, "null", "1", r#"["JWT"]"#, r#""JWT ""#] {
+            let header = format!(r#"{{"alg":"RS256","kid":"k","typ":{typ}}}"#);
+            assert_eq!(with_header(&header), Err(Refusal::WrongType), "{typ}");
+        }
+    }
+
+    #[test]
+    fn refuses_every_algorithm_but_rs256_every_crit_and_every_odd_kid() {
+        let cases = [
+            (r#"{"kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"alg":"none","kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"alg":"rs256","kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"alg":"PS256","kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"alg":["RS256"],"kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"alg":"RS256","kid":"k","crit":[]}"#, Refusal::CriticalHeader),
+            (r#"{"alg":"RS256","kid":"k","crit":null}"#, Refusal::CriticalHeader),
+            (r#"{"alg":"RS256"}"#, Refusal::BadKid),
+            (r#"{"alg":"RS256","kid":""}"#, Refusal::BadKid),
+            (r#"{"alg":"RS256","kid":7}"#, Refusal::BadKid),
+            (r#"{"alg":"RS256","kid":"k","kid":"k"}"#, Refusal::BadJson { part: "header" }),
+            (r#"["RS256"]"#, Refusal::BadJson { part: "header" }),
+        ];
+        for (header, refusal) in cases {
+            assert_eq!(with_header(header), Err(refusal), "{header}");
+        }
+        assert_eq!(with_header(r#"{"alg":"RS256","kid":"k","jku":"https://x","b64":true}"#), Ok("k".to_owned()));
+    }
+}

@@ -1,0 +1,197 @@
+//! What a verified token says.
+
+use std::fmt;
+
+use super::{Refusal, json::Object};
+
+/// The claims of a token whose signature, issuer, audience and times have been verified.
+///
+/// Only [`verify`](super::verify) makes one: holding it is the proof. Its `Debug` shows nothing of the token.
+pub struct Claims {
+    subject: String,
+    uid: Option<String>,
+    client_id: Option<String>,
+    token_id: Option<String>,
+    payload: Object,
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claims(…)")
+    }
+}
+
+impl Claims {
+    /// Checks the types of the claims that identify somebody. For `verify` alone, once the signature has passed.
+    pub(super) fn new(payload: Object) -> Result<Self, Refusal> {
+        let subject = required(&payload, "sub")?;
+        if subject.is_empty() {
+            return Err(Refusal::WrongClaimType { claim: "sub" });
+        }
+        Ok(Self {
+            subject,
+            uid: optional(&payload, "uid")?,
+            client_id: optional(&payload, "cid")?,
+            token_id: optional(&payload, "jti")?,
+            payload,
+        })
+    }
+
+    /// Claims that nobody has proven, for the tests of what is done with proven ones.
+    #[cfg(test)]
+    pub(crate) fn unproven(payload: &str) -> Self {
+        Object::parse(payload.as_bytes()).map(Self::new).unwrap().unwrap()
+    }
+
+    /// `sub`: the user's login or, for client credentials, the client. Never empty.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Okta's `uid`: the user's id; absent for client credentials.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
+    /// Okta's `cid`: the client that the token was issued to.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// `jti`: the token's own id.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+
+    /// Whom the policy speaks of: `uid`, else `sub`.
+    #[must_use]
+    pub fn principal(&self) -> &str {
+        self.uid().filter(|uid| !uid.is_empty()).unwrap_or(&self.subject)
+    }
+
+    /// A claim as the rules read it: a string is one value, an array of strings several, numbers and booleans their
+    /// JSON text. `None` when it is absent or anything else.
+    ///
+    /// `scopes` is `scp` (Okta's array, or a string) or else `scope` (RFC 8693 §4.2: separated by spaces).
+    #[must_use]
+    pub fn values(&self, claim: &str) -> Option<Vec<String>> {
+        if claim != "scopes" {
+            return self.payload.member(claim).and_then(values);
+        }
+        match self.payload.string("scp").or_else(|| self.payload.string("scope")) {
+            Some(Some(separated)) => Some(separated.split_ascii_whitespace().map(str::to_owned).collect()),
+            Some(None) => self.payload.member("scp").and_then(values),
+            None => None,
+        }
+    }
+
+    /// A claim as text for the response's context: a string as it is, anything else as its JSON text.
+    /// `None` when it is absent or null.
+    #[must_use]
+    pub fn text(&self, claim: &str) -> Option<String> {
+        let json = self.payload.member(claim).filter(|json| *json != "null")?;
+        Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
+    }
+}
+
+/// A claim that must be a string if it is there.
+pub(super) fn optional(payload: &Object, claim: &'static str) -> Result<Option<String>, Refusal> {
+    payload.string(claim).map(|text| text.ok_or(Refusal::WrongClaimType { claim })).transpose()
+}
+
+/// A claim that must be there, and a string.
+pub(super) fn required(payload: &Object, claim: &'static str) -> Result<String, Refusal> {
+    optional(payload, claim)?.ok_or(Refusal::MissingClaim { claim })
+}
+
+fn values(json: &str) -> Option<Vec<String>> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok().map(|value| vec![value]),
+        b'[' => serde_json::from_str(json).ok(),
+        b'{' | b'n' => None,
+        _ => Some(vec![json.to_owned()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(payload: &str) -> Refusal {
+        Claims::new(Object::parse(payload.as_bytes()).unwrap()).unwrap_err()
+    }
+
+    fn list(values: &[&str]) -> Option<Vec<String>> {
+        Some(values.iter().map(|value| (*value).to_owned()).collect())
+    }
+
+    #[test]
+    fn the_principal_is_uid_or_else_sub() {
+        assert_eq!(Claims::unproven(r#"{"sub":"s","uid":"u"}"#).principal(), "u");
+        assert_eq!(Claims::unproven(r#"{"sub":"s"}"#).principal(), "s");
+        assert_eq!(Claims::unproven(r#"{"sub":"s","uid":""}"#).principal(), "s");
+    }
+
+    #[test]
+    fn a_claim_of_the_wrong_type_is_a_refusal_not_a_missing_claim() {
+        assert_eq!(refusal(r#"{"uid":"u"}"#), Refusal::MissingClaim { claim: "sub" });
+        for (claim, values) in [
+            ("sub", ["null", "7", "\"\"", "[\"s\"]"].as_slice()),
+            ("uid", &["null", "7", "[\"u\"]"]),
+            ("cid", &["null", "true", "{}"]),
+            ("jti", &["1", "null"]),
+        ] {
+            for value in values {
+                let sub = if claim == "sub" { "" } else { r#""sub":"s","# };
+                let payload = format!(r#"{{{sub}"{claim}":{value}}}"#);
+                assert_eq!(refusal(&payload), Refusal::WrongClaimType { claim }, "{payload}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_claim_reads_as_a_list_of_strings() {
+        let claims = Claims::unproven(
+            r#"{"sub":"s","one":"a b","many":["a","b"],"none":[],"int":7,"float":1.50,"big":123456789012345678901234567890,
+                "yes":true,"null":null,"object":{"a":1},"mixed":["a",1],"deep":[["a"]]}"#,
+        );
+        assert_eq!(claims.values("one"), list(&["a b"]));
+        assert_eq!(claims.values("many"), list(&["a", "b"]));
+        assert_eq!(claims.values("none"), list(&[]));
+        assert_eq!(claims.values("int"), list(&["7"]));
+        assert_eq!(claims.values("float"), list(&["1.50"]));
+        assert_eq!(claims.values("big"), list(&["123456789012345678901234567890"]));
+        assert_eq!(claims.values("yes"), list(&["true"]));
+        for nothing in ["null", "object", "mixed", "deep", "absent"] {
+            assert_eq!(claims.values(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_scp_or_else_scope() {
+        for (payload, scopes) in [
+            (r#"{"sub":"s","scp":["a","b"],"scope":"c"}"#, list(&["a", "b"])),
+            (r#"{"sub":"s","scp":"a","scope":"c"}"#, list(&["a"])),
+            (r#"{"sub":"s","scope":"c d"}"#, list(&["c", "d"])),
+            (r#"{"sub":"s","scopes":["x"]}"#, None),
+            (r#"{"sub":"s","scp":{"a":1},"scope":"c"}"#, None),
+            (r#"{"sub":"s","scope":["c"]}"#, None),
+        ] {
+            assert_eq!(Claims::unproven(payload).values("scopes"), scopes, "{payload}");
+        }
+    }
+
+    #[test]
+    fn context_text_is_the_string_itself_or_json() {
+        let claims = Claims::unproven(r#"{"sub":"s","a":"x\"y","b":[1],"c":null,"d":false}"#);
+        assert_eq!(claims.text("a").as_deref(), Some("x\"y"));
+        assert_eq!(claims.text("b").as_deref(), Some("[1]"));
+        assert_eq!(claims.text("c"), None);
+        assert_eq!(claims.text("d").as_deref(), Some("false"));
+        assert_eq!(claims.text("e"), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! From an unverified token to claims: the signature first, then everything the claims must be.
+
+use jsonwebtoken::{Algorithm, crypto};
+
+use super::{
+    Claims, Refusal, UnverifiedToken,
+    claims::{optional, required},
+    json::Object,
+};
+use crate::keys::VerifyingKey;
+
+/// What a token of one issuer must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectations {
+    /// The issuer, compared with `iss` byte for byte.
+    pub issuer: String,
+    /// Accepted audiences; one of them must stand in `aud`.
+    pub audiences: Vec<String>,
+    /// Accepted values of `cid`; empty means any client, and none.
+    pub client_ids: Vec<String>,
+    /// Leeway for `exp`, `nbf` and `iat`, in seconds.
+    pub clock_skew_seconds: u32,
+}
+
+/// Verifies the signature under `key`, then the claims (RFC 7519 §7.2, RFC 9068 §4). `now` is in epoch seconds.
+///
+/// `key` must be the key of `expected.issuer` that the token's `kid` names.
+///
+/// # Errors
+/// A [`Refusal`] that names the first rule which the token breaks.
+pub fn verify(
+    token: UnverifiedToken<'_>,
+    key: &VerifyingKey,
+    expected: &Expectations,
+    now: u64,
+) -> Result<Claims, Refusal> {
+    let message = token.signing_input.as_bytes();
+    match crypto::verify(token.signature, message, key.decoding_key(), Algorithm::RS256) {
+        Ok(true) => {}
+        Ok(false) | Err(_) => return Err(Refusal::BadSignature),
+    }
+    let payload = token.unverified_payload; // verified from here on
+    if required(&payload, "iss")? != expected.issuer {
+        return Err(Refusal::UnknownIssuer);
+    }
+    check_audience(&payload, &expected.audiences)?;
+    check_times(&payload, f64::from(expected.clock_skew_seconds), now)?;
+    check_client(&payload, &expected.client_ids)?;
+    if payload.member("cnf").is_some() {
+        return Err(Refusal::SenderConstrained);
+    }
+    Claims::new(payload)
+}
+
+fn check_audience(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
+    let json = payload.member("aud").ok_or(Refusal::MissingClaim { claim: "aud" })?;
+    let audiences: Vec<String> = serde_json::from_str(json)
+        .or_else(|_| serde_json::from_str(json).map(|audience| vec![audience]))
+        .map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
+    if audiences.iter().any(|audience| accepted.contains(audience)) { Ok(()) } else { Err(Refusal::WrongAudience) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "epoch seconds fit a double's 53 bits for 285 million years")]
+fn check_times(payload: &Object, skew: f64, now: u64) -> Result<(), Refusal> {
+    let now = now as f64;
+    let expires = numeric_date(payload, "exp")?.ok_or(Refusal::MissingClaim { claim: "exp" })?;
+    let issued = numeric_date(payload, "iat")?.ok_or(Refusal::MissingClaim { claim: "iat" })?;
+    let not_before = numeric_date(payload, "nbf")?;
+    if now >= expires + skew {
+        return Err(Refusal::Expired);
+    }
+    if not_before.is_some_and(|not_before| now < not_before - skew) {
+        return Err(Refusal::NotYetValid);
+    }
+    if now < issued - skew {
+        return Err(Refusal::IssuedInTheFuture);
+    }
+    Ok(())
+}
+
+/// Seconds since the epoch, fractions allowed (RFC 7519 §2).
+fn numeric_date(payload: &Object, claim: &'static str) -> Result<Option<f64>, Refusal> {
+    let Some(json) = payload.member(claim) else { return Ok(None) };
+    serde_json::from_str(json).map(Some).map_err(|_| Refusal::WrongClaimType { claim })
+}
+
+fn check_client(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
+    let client = optional(payload, "cid")?;
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    let client = client.ok_or(Refusal::MissingClaim { claim: "cid" })?;
+    if accepted.contains(&client) { Ok(()) } else { Err(Refusal::WrongClient) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn object(payload: &str) -> Object {
+        Object::parse(payload.as_bytes()).unwrap()
+    }
+
+    fn times(claims: &str) -> Result<(), Refusal> {
+        check_times(&object(claims), 60.0, NOW)
+    }
+
+    #[test]
+    fn times_hold_to_the_second() {
+        for (claims, result) in [
+            (r#"{"exp":1000000,"iat":1000000}"#, Ok(())),
+            (r#"{"exp":999941,"iat":1}"#, Ok(())),
+            (r#"{"exp":999940.5,"iat":1}"#, Ok(())),
+            (r#"{"exp":999940,"iat":1}"#, Err(Refusal::Expired)),
+            (r#"{"exp":-1,"iat":1}"#, Err(Refusal::Expired)),
+            (r#"{"exp":2000000,"iat":1000060}"#, Ok(())),
+            (r#"{"exp":2000000,"iat":1000061}"#, Err(Refusal::IssuedInTheFuture)),
+            (r#"{"exp":2000000,"iat":1,"nbf":1000060}"#, Ok(())),
+            (r#"{"exp":2000000,"iat":1,"nbf":1000061}"#, Err(Refusal::NotYetValid)),
+            (r#"{"iat":1}"#, Err(Refusal::MissingClaim { claim: "exp" })),
+            (r#"{"exp":2000000}"#, Err(Refusal::MissingClaim { claim: "iat" })),
+            (r#"{"exp":"2000000","iat":1}"#, Err(Refusal::WrongClaimType { claim: "exp" })),
+            (r#"{"exp":null,"iat":1}"#, Err(Refusal::WrongClaimType { claim: "exp" })),
+            (r#"{"exp":2000000,"iat":[1]}"#, Err(Refusal::WrongClaimType { claim: "iat" })),
+            (r#"{"exp":2000000,"iat":1,"nbf":"1"}"#, Err(Refusal::WrongClaimType { claim: "nbf" })),
+            (r#"{"exp":2000000,"iat":1,"nbf":null}"#, Err(Refusal::WrongClaimType { claim: "nbf" })),
+        ] {
+            assert_eq!(times(claims), result, "{claims}");
+        }
+    }
+
+    #[test]
+    fn the_audience_is_a_string_or_an_array_of_strings() {
+        let accepted = ["api://default".to_owned(), "api://other".to_owned()];
+        for (claims, result) in [
+            (r#"{"aud":"api://default"}"#, Ok(())),
+            (r#"{"aud":["x","api://other"]}"#, Ok(())),
+            (r#"{"aud":"api://default/"}"#, Err(Refusal::WrongAudience)),
+            (r#"{"aud":[]}"#, Err(Refusal::WrongAudience)),
+            (r"{}", Err(Refusal::MissingClaim { claim: "aud" })),
+            (r#"{"aud":null}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
+            (r#"{"aud":["api://default",1]}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
+            (r#"{"aud":{"api://default":1}}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
+        ] {
+            assert_eq!(check_audience(&object(claims), &accepted), result, "{claims}");
+        }
+    }
+
+    #[test]
+    fn the_client_must_be_an_accepted_one_where_clients_are_named() {
+        let accepted = ["0oa1".to_owned()];
+        for (claims, result) in [
+            (r#"{"cid":"0oa1"}"#, Ok(())),
+            (r#"{"cid":"0oa2"}"#, Err(Refusal::WrongClient)),
+            (r"{}", Err(Refusal::MissingClaim { claim: "cid" })),
+            (r#"{"cid":["0oa1"]}"#, Err(Refusal::WrongClaimType { claim: "cid" })),
+        ] {
+            assert_eq!(check_client(&object(claims), &accepted), result, "{claims}");
+        }
+        assert_eq!(check_client(&object("{}"), &[]), Ok(()));
+    }
+}
