@@ -1,2 +1,99 @@
-//! stub
-fn main() {}
+//! Wiring only: logging, configuration, clients, run.
+// The types of the runtime's and the SDK's futures nest deeper than the compiler's default of 128.
+#![recursion_limit = "256"]
+
+use std::{
+    env, fs,
+    process::ExitCode,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context, anyhow};
+use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
+use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
+use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
+use okta_authorizer::{
+    authorizer::{Authorizer, Response},
+    config::{Config, ConfigError},
+    keys::{KeysTable, Roots},
+    telemetry,
+};
+use serde_json::value::RawValue;
+
+fn main() -> ExitCode {
+    // One call at a time is all that Lambda sends: a second thread would cost more than it does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.context("the async runtime cannot start").and_then(|runtime| runtime.block_on(run())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    telemetry::init(variable("AWS_LAMBDA_LOG_FORMAT").as_deref(), variable("AWS_LAMBDA_LOG_LEVEL").as_deref())?;
+    let config = Config::load(variable, |path| fs::read_to_string(path))?;
+    // The runtime would panic without them.
+    for name in ["RUNTIME_API", "FUNCTION_NAME", "FUNCTION_MEMORY_SIZE", "FUNCTION_VERSION"] {
+        let name = format!("AWS_LAMBDA_{name}");
+        env::var(&name)
+            .map_err(|_| anyhow!("{name} is not set; accepted: what Lambda sets, for this runs in Lambda"))?;
+    }
+    let roots = match config.ca_bundle.clone() {
+        None => Roots::Embedded,
+        Some(pem) => Roots::from_pem(pem).map_err(|problem| ConfigError {
+            variable: "SSL_CERT_FILE",
+            problem,
+            accepted: "the path of a bundle of certificates in PEM",
+        })?,
+    };
+    let table = match &config.keys_table {
+        Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &roots).await?),
+        _ => None,
+    };
+    let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &roots));
+    authorizer.load_keys(now()).await;
+    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
+    Runtime::new(handler).run_concurrent().await.map_err(|error| anyhow!("the runtime stopped: {error}"))
+}
+
+async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
+    let start = Instant::now();
+    let decision = authorizer.decide(&event.payload, now()).await;
+    decision.log(&event.context.request_id, start.elapsed());
+    authorizer.answer(decision)
+}
+
+/// Lambda gives region and credentials in the environment; elsewhere the SDK looks for them as it always does.
+async fn keys_table(name: String, roots: &Roots) -> anyhow::Result<KeysTable> {
+    let region = variable("AWS_REGION");
+    let tls =
+        TlsContext::builder().with_trust_store(roots.for_dynamodb(region.as_deref().unwrap_or_default())).build()?;
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(client)
+        // A retry would not fit into the time that the table has.
+        .retry_config(RetryConfig::disabled());
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
+    if variable("AWS_ACCESS_KEY_ID").is_some() {
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    Ok(KeysTable::new(aws_sdk_dynamodb::Client::new(&loader.load().await), name))
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Epoch seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

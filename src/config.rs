@@ -1,0 +1,386 @@
+//! The configuration: environment variables, parsed once and whole.
+
+use std::{fmt, io};
+
+use url::{Host, Url};
+
+use crate::{
+    keys::{Freshness, KeySet},
+    policy::{Bounds, Rules},
+};
+
+/// The rules that are compiled in; `POLICY_FILE` names others.
+const EMBEDDED_POLICY: &str = include_str!("../policy.toml");
+
+/// Everything that a deployer can choose, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `OKTA_ISSUER`, each with the place of its keys. Never empty.
+    pub issuers: Vec<Issuer>,
+    /// `OKTA_AUDIENCE`. Never empty.
+    pub audiences: Vec<String>,
+    /// `OKTA_CLIENT_IDS`; empty means any.
+    pub client_ids: Vec<String>,
+    /// `OKTA_JWKS`: the keys of every issuer, and no network at all.
+    pub pinned_keys: Option<KeySet>,
+    /// `KEYS_TABLE_NAME`.
+    pub keys_table: Option<String>,
+    /// `KEYS_REFRESH_SECONDS` and `KEYS_MAX_STALE_SECONDS`.
+    pub freshness: Freshness,
+    /// `CLOCK_SKEW_SECONDS`.
+    pub clock_skew_seconds: u32,
+    /// `POLICY_FILE`, or the file that is compiled in.
+    pub rules: Rules,
+    /// `POLICY_MAX_BYTES` and `PATH_GUARD`.
+    pub bounds: Bounds,
+    /// `INVALID_TOKEN_RESPONSE`.
+    pub invalid_token_response: InvalidTokenResponse,
+    /// `API_KEY_CLAIM`.
+    pub api_key_claim: Option<String>,
+    /// `CONTEXT_CLAIMS`.
+    pub context_claims: Vec<String>,
+    /// `SSL_CERT_FILE`: the PEM bundle that replaces the roots compiled in.
+    pub ca_bundle: Option<String>,
+}
+
+/// One issuer of access tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// What `iss` must say, byte for byte.
+    pub issuer: String,
+    /// Where its JWKS is.
+    pub keys_endpoint: Url,
+}
+
+/// What a refused token is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidTokenResponse {
+    /// The error `Unauthorized`: 401, which the gateway does not cache.
+    Unauthorized,
+    /// A Deny of the whole stage: 403, which the gateway caches.
+    Deny,
+}
+
+/// A variable that is missing or malformed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What was wrong. Holds no secret and no line break.
+    pub problem: String,
+    /// What is accepted.
+    pub accepted: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}; accepted: {}", self.variable, self.problem, self.accepted)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads every variable through `variable`, and the files that they name through `read`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn load(
+        variable: impl Fn(&str) -> Option<String>,
+        read: impl Fn(&str) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
+        let env = Environment { variable, read };
+        let issuers = env.issuers()?;
+        let audiences = env.list("OKTA_AUDIENCE")?.unwrap_or_else(|| vec!["api://default".to_owned()]);
+        Ok(Self {
+            issuers,
+            audiences,
+            client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
+            pinned_keys: env.pinned_keys()?,
+            keys_table: env.value("KEYS_TABLE_NAME"),
+            freshness: Freshness {
+                refresh_seconds: env.seconds("KEYS_REFRESH_SECONDS", 3_600)?,
+                max_stale_seconds: env.seconds("KEYS_MAX_STALE_SECONDS", 86_400)?,
+            },
+            clock_skew_seconds: env.number(
+                "CLOCK_SKEW_SECONDS",
+                60,
+                0..=300,
+                "a whole number of seconds from 0 to 300",
+            )?,
+            rules: env.rules()?,
+            bounds: Bounds {
+                max_bytes: env.number(
+                    "POLICY_MAX_BYTES",
+                    32_768,
+                    1_024..=1_048_576,
+                    "a whole number of bytes from 1024 to 1048576",
+                )?,
+                path_guard: env.choice("PATH_GUARD", "`on` or `off`", &[("on", true), ("off", false)])?,
+            },
+            invalid_token_response: env.choice(
+                "INVALID_TOKEN_RESPONSE",
+                "`unauthorized` or `deny`",
+                &[("unauthorized", InvalidTokenResponse::Unauthorized), ("deny", InvalidTokenResponse::Deny)],
+            )?,
+            api_key_claim: env.value("API_KEY_CLAIM"),
+            context_claims: env.list("CONTEXT_CLAIMS")?.unwrap_or_default(),
+            ca_bundle: env.ca_bundle()?,
+        })
+    }
+}
+
+struct Environment<V, R> {
+    variable: V,
+    read: R,
+}
+
+impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
+    /// An empty value means unset.
+    fn value(&self, name: &str) -> Option<String> {
+        (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let items: Vec<_> = value.split(',').map(|item| item.trim().to_owned()).collect();
+        if items.iter().any(String::is_empty) {
+            return Err(error(name, "has an empty item", "one value, or several separated by commas"));
+        }
+        Ok(Some(items))
+    }
+
+    fn number<N: std::str::FromStr + PartialOrd>(
+        &self,
+        name: &'static str,
+        default: N,
+        range: std::ops::RangeInclusive<N>,
+        accepted: &'static str,
+    ) -> Result<N, ConfigError> {
+        let Some(value) = self.value(name) else { return Ok(default) };
+        // `parse` alone would take a sign.
+        let number = value.parse().ok().filter(|number| range.contains(number) && !value.starts_with('+'));
+        number.ok_or_else(|| error(name, &format!("is {}", shown(&value)), accepted))
+    }
+
+    fn seconds(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        self.number(name, default, 1..=31_536_000, "a whole number of seconds from 1 to 31536000")
+    }
+
+    /// One of a few words; the first is the default.
+    fn choice<T: Copy>(
+        &self,
+        name: &'static str,
+        accepted: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<T, ConfigError> {
+        let value = self.value(name);
+        let chosen = match &value {
+            None => choices.first(),
+            Some(value) => choices.iter().find(|(word, _)| word == value),
+        };
+        let problem = || format!("is {}", shown(value.as_deref().unwrap_or_default()));
+        chosen.map(|(_, choice)| *choice).ok_or_else(|| error(name, &problem(), accepted))
+    }
+
+    fn issuers(&self) -> Result<Vec<Issuer>, ConfigError> {
+        const ACCEPTED: &str =
+            "an https URL such as https://example.okta.com/oauth2/default, or several separated by commas";
+        let issuers = self.list("OKTA_ISSUER")?.ok_or_else(|| error("OKTA_ISSUER", "is not set", ACCEPTED))?;
+        let endpoint = self.keys_endpoint()?;
+        if endpoint.is_some() && issuers.len() > 1 {
+            return Err(error(
+                "OKTA_KEYS_ENDPOINT",
+                "is set beside several issuers",
+                "a value for a single issuer only",
+            ));
+        }
+        issuers
+            .into_iter()
+            .map(|issuer| {
+                let wrong = |problem: &str| error("OKTA_ISSUER", problem, ACCEPTED);
+                url(&issuer).map_err(wrong)?;
+                let keys = format!("{}/v1/keys", issuer.trim_end_matches('/'));
+                let keys_endpoint = endpoint.clone().map_or_else(|| url(&keys).map_err(wrong), Ok)?;
+                Ok(Issuer { issuer, keys_endpoint })
+            })
+            .collect()
+    }
+
+    fn keys_endpoint(&self) -> Result<Option<Url>, ConfigError> {
+        let accepted = "an https URL";
+        self.value("OKTA_KEYS_ENDPOINT")
+            .map(|text| url(&text).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted)))
+            .transpose()
+    }
+
+    fn pinned_keys(&self) -> Result<Option<KeySet>, ConfigError> {
+        let wrong = |problem: String| error("OKTA_JWKS", &problem, "a JWKS as JSON with an RSA key for RS256");
+        self.value("OKTA_JWKS")
+            .map(|json| KeySet::parse(json.as_bytes()).map_err(|reason| wrong(format!("is unusable: {reason}"))))
+            .transpose()
+    }
+
+    fn rules(&self) -> Result<Rules, ConfigError> {
+        let wrong =
+            |problem: &str| error("POLICY_FILE", problem, "the path of a rules file as the README describes it");
+        let path = self.value("POLICY_FILE");
+        let text = match &path {
+            None => EMBEDDED_POLICY.to_owned(),
+            Some(path) => (self.read)(path)
+                .map_err(|reason| wrong(&format!("names {}, which cannot be read: {reason}", shown(path))))?,
+        };
+        let file = path.as_deref().unwrap_or("policy.toml");
+        Rules::parse(&text).map_err(|reason| wrong(&format!("names {}, wrong on {reason}", shown(file))))
+    }
+
+    fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
+        let Some(path) = self.value("SSL_CERT_FILE") else { return Ok(None) };
+        let wrong = |problem: String| error("SSL_CERT_FILE", &problem, "the path of a bundle of certificates in PEM");
+        (self.read)(&path)
+            .map(Some)
+            .map_err(|reason| wrong(format!("names {}, which cannot be read: {reason}", shown(&path))))
+    }
+}
+
+/// An `https` URL of a host; `http` for loopback hosts alone.
+fn url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err("is a URL without a host"),
+    };
+    // The parser mends `https:/host` and the like, which would then never equal an `iss`.
+    if !text.starts_with("https://") && !(loopback && text.starts_with("http://")) {
+        return Err("is not https");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("has credentials, a query or a fragment");
+    }
+    Ok(url)
+}
+
+fn error(variable: &'static str, problem: &str, accepted: &'static str) -> ConfigError {
+    ConfigError { variable, problem: problem.replace(char::is_control, " "), accepted }
+}
+
+/// A value as an error shows it: quoted, on one line, bounded.
+fn shown(value: &str) -> String {
+    let start: String = value.chars().take(100).collect();
+    format!("`{}`", start.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: (&str, &str) = ("OKTA_ISSUER", "https://example.okta.com/oauth2/default");
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variable = |name: &str| {
+            let found = variables.iter().rev().find(|(known, _)| *known == name);
+            found.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| (*value).to_owned())
+        };
+        let read = |path: &str| match path {
+            "/opt/policy.toml" => Ok("[[allow]]\nroutes = ['GET /a']\n".to_owned()),
+            "/opt/bad.toml" => Ok("[[allow]]\nroutes = ['GET a']\n".to_owned()),
+            _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+        };
+        Config::load(variable, read)
+    }
+
+    #[test]
+    fn an_issuer_is_all_it_takes() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.issuers.len(), 1);
+        assert_eq!(config.issuers[0].issuer, ISSUER.1);
+        assert_eq!(config.issuers[0].keys_endpoint.as_str(), "https://example.okta.com/oauth2/default/v1/keys");
+        assert_eq!(config.audiences, ["api://default"]);
+        assert!(config.client_ids.is_empty() && config.context_claims.is_empty());
+        assert!(config.pinned_keys.is_none() && config.keys_table.is_none() && config.api_key_claim.is_none());
+        assert_eq!(config.freshness, Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
+        assert_eq!(config.clock_skew_seconds, 60);
+        assert_eq!(config.bounds, Bounds { max_bytes: 32_768, path_guard: true });
+        assert_eq!(config.invalid_token_response, InvalidTokenResponse::Unauthorized);
+    }
+
+    #[test]
+    fn an_empty_value_means_unset() {
+        let config = load(&[("OKTA_AUDIENCE", ""), ("CLOCK_SKEW_SECONDS", " "), ("KEYS_TABLE_NAME", "")]).unwrap();
+        assert_eq!((config.audiences.len(), config.clock_skew_seconds, config.keys_table), (1, 60, None));
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        let config = load(&[
+            ("OKTA_ISSUER", "https://a.okta.com, http://localhost:8080/x/"),
+            ("OKTA_AUDIENCE", "a,b"),
+            ("OKTA_CLIENT_IDS", "c"),
+            ("KEYS_TABLE_NAME", "t"),
+            ("KEYS_REFRESH_SECONDS", "60"),
+            ("KEYS_MAX_STALE_SECONDS", "120"),
+            ("CLOCK_SKEW_SECONDS", "0"),
+            ("POLICY_FILE", "/opt/policy.toml"),
+            ("POLICY_MAX_BYTES", "1024"),
+            ("PATH_GUARD", "off"),
+            ("INVALID_TOKEN_RESPONSE", "deny"),
+            ("API_KEY_CLAIM", "cid"),
+            ("CONTEXT_CLAIMS", "x, y"),
+        ])
+        .unwrap();
+        assert_eq!(config.issuers[0].keys_endpoint.as_str(), "https://a.okta.com/v1/keys");
+        assert_eq!(config.issuers[1].issuer, "http://localhost:8080/x/");
+        assert_eq!(config.issuers[1].keys_endpoint.as_str(), "http://localhost:8080/x/v1/keys");
+        assert_eq!(config.audiences, ["a", "b"]);
+        assert_eq!((config.client_ids.len(), config.context_claims.len()), (1, 2));
+        assert_eq!(config.freshness, Freshness { refresh_seconds: 60, max_stale_seconds: 120 });
+        assert_eq!(config.bounds, Bounds { max_bytes: 1_024, path_guard: false });
+        assert_eq!(config.invalid_token_response, InvalidTokenResponse::Deny);
+        let endpoint = load(&[("OKTA_KEYS_ENDPOINT", "https://example.okta.com/oauth2/v1/keys")]).unwrap();
+        assert_eq!(endpoint.issuers[0].keys_endpoint.as_str(), "https://example.okta.com/oauth2/v1/keys");
+    }
+
+    #[test]
+    fn says_which_variable_is_wrong_and_what_is_accepted() {
+        for (name, value, problem) in [
+            ("OKTA_ISSUER", "", "is not set"),
+            ("OKTA_ISSUER", "example.okta.com", "is not a URL"),
+            ("OKTA_ISSUER", "http://example.okta.com", "is not https"),
+            ("OKTA_ISSUER", "https:/example.okta.com", "is not https"),
+            ("OKTA_ISSUER", "HTTPS://example.okta.com", "is not https"),
+            ("OKTA_ISSUER", "http://127.0.0.1.example.com", "is not https"),
+            ("OKTA_ISSUER", "https://", "is not a URL"),
+            ("OKTA_ISSUER", "https://u:p@example.okta.com", "has credentials, a query or a fragment"),
+            ("OKTA_ISSUER", "https://example.okta.com?x", "has credentials, a query or a fragment"),
+            ("OKTA_ISSUER", "https://a.okta.com,,https://b.okta.com", "has an empty item"),
+            ("OKTA_AUDIENCE", ",", "has an empty item"),
+            ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
+            ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
+            ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a kid of its own"),
+            ("KEYS_REFRESH_SECONDS", "0", "is `0`"),
+            ("KEYS_REFRESH_SECONDS", "1h", "is `1h`"),
+            ("KEYS_MAX_STALE_SECONDS", "-1", "is `-1`"),
+            ("CLOCK_SKEW_SECONDS", "301", "is `301`"),
+            ("CLOCK_SKEW_SECONDS", "+1", "is `+1`"),
+            ("POLICY_MAX_BYTES", "1023", "is `1023`"),
+            ("PATH_GUARD", "On", "is `On`"),
+            ("INVALID_TOKEN_RESPONSE", "403", "is `403`"),
+            ("POLICY_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
+            (
+                "POLICY_FILE",
+                "/opt/bad.toml",
+                "names `/opt/bad.toml`, wrong on line 2: the route `GET a` is not `METHOD /path`",
+            ),
+            ("SSL_CERT_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
+        ] {
+            let error = load(&[(name, value)]).unwrap_err();
+            assert_eq!((error.variable, error.problem.as_str()), (name, problem), "{value}");
+            assert!(error.to_string().starts_with(name) && !error.to_string().contains('\n'));
+        }
+        let both =
+            [("OKTA_ISSUER", "https://a.okta.com,https://b.okta.com"), ("OKTA_KEYS_ENDPOINT", "https://a.okta.com")];
+        assert_eq!(load(&both).unwrap_err().variable, "OKTA_KEYS_ENDPOINT");
+    }
+}

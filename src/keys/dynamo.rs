@@ -1,0 +1,181 @@
+//! The DynamoDB table that all instances share: one item an issuer, with its keys and the lease on refreshing them.
+//!
+//! It is a cache. Whatever goes wrong with it, the caller goes on without it.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use tokio::time::timeout;
+
+use super::{KeySet, freshness::KnownKeys};
+
+/// The table of keys, through a client that does not retry.
+#[derive(Debug, Clone)]
+pub struct KeysTable {
+    client: Client,
+    name: String,
+}
+
+/// The table gave no answer in time, or none that is of use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the table does not answer: {0}")]
+pub(super) struct TableError(String);
+
+/// An item as it was read: nothing in it is believed yet.
+#[derive(Debug, Default)]
+pub(super) struct UntrustedItem(HashMap<String, AttributeValue>);
+
+/// Who may refresh.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// The caller, alone, until its lease lapses.
+    Won,
+    /// Somebody else refreshes now, or has just done so: the item as it is.
+    Lost(UntrustedItem),
+}
+
+impl UntrustedItem {
+    /// The keys, checked like an answer from Okta; `None` for an item that is corrupt, or of another time than `now`.
+    pub(super) fn keys(&self, now: u64) -> Option<KnownKeys> {
+        let json = self.0.get("keys")?.as_s().ok()?;
+        let fetched_at = self.number("fetched_at")?;
+        let refresh_at = self.number("refresh_at")?;
+        let expires_at = self.number("expires_at")?;
+        let from_the_past = fetched_at <= now + KeysTable::CLOCK_TOLERANCE;
+        let in_order = fetched_at < refresh_at && fetched_at < expires_at;
+        if !from_the_past || !in_order || expires_at <= now {
+            return None;
+        }
+        Some(KnownKeys { keys: KeySet::parse(json.as_bytes()).ok()?, fetched_at, refresh_at, expires_at })
+    }
+
+    /// Until when somebody holds the lease, if anybody does at `now`.
+    pub(super) fn leased_until(&self, now: u64) -> Option<u64> {
+        self.number("lease_until").filter(|until| (now + 1..=now + KeysTable::LONGEST_LEASE).contains(until))
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_n().ok()?.parse().ok()
+    }
+}
+
+impl KeysTable {
+    /// How long a lease lasts, in seconds: more than a refresh can take, so that its owner is dead when it lapses.
+    pub(super) const LEASE: u64 = 30;
+    /// The longest lease that is believed, in seconds; `Retry-After` can lengthen one.
+    pub(super) const LONGEST_LEASE: u64 = 300;
+    /// How far the clocks of two instances may differ, in seconds.
+    const CLOCK_TOLERANCE: u64 = 5;
+    /// How long one operation may take.
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    /// The table called `name`.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The item of one keys endpoint; an empty one where there is none.
+    pub(super) async fn read(&self, endpoint: &str) -> Result<UntrustedItem, TableError> {
+        let request = self.client.get_item().table_name(&self.name).key("PK", partition_key(endpoint));
+        let output = within(request.send()).await?.map_err(|error| failure(&error))?;
+        Ok(UntrustedItem(output.item.unwrap_or_default()))
+    }
+
+    /// Claims the refresh until `now + LEASE`: only where nobody holds the lease, and the keys are still those of `seen`.
+    ///
+    /// A lease too far in the future is none: whoever may write the table cannot stop the refreshes for ever.
+    pub(super) async fn claim(&self, endpoint: &str, seen: &UntrustedItem, now: u64) -> Result<Claim, TableError> {
+        let free = "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)";
+        let (unchanged, fetched_at) = match seen.0.get("fetched_at") {
+            Some(value) => ("fetched_at = :seen", Some(value.clone())),
+            None => ("attribute_not_exists(fetched_at)", None),
+        };
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("PK", partition_key(endpoint))
+            .update_expression("SET lease_until = :until")
+            .condition_expression(format!("{free} AND {unchanged}"))
+            .expression_attribute_values(":until", number(now + Self::LEASE))
+            .expression_attribute_values(":soon", number(now + 1))
+            .expression_attribute_values(":latest", number(now + Self::LONGEST_LEASE))
+            .set_return_values_on_condition_check_failure(Some(ReturnValuesOnConditionCheckFailure::AllOld));
+        let request = match fetched_at {
+            Some(value) => request.expression_attribute_values(":seen", value),
+            None => request,
+        };
+        match within(request.send()).await? {
+            Ok(_) => Ok(Claim::Won),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(lost)) => {
+                    Ok(Claim::Lost(UntrustedItem(lost.item.clone().unwrap_or_default())))
+                }
+                _ => Err(failure(&error)),
+            },
+        }
+    }
+
+    /// Sets the lease's end, so that nobody asks Okta before it wants to be asked again.
+    pub(super) async fn hold(&self, endpoint: &str, until: u64) -> Result<(), TableError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("PK", partition_key(endpoint))
+            .update_expression("SET lease_until = :until")
+            .expression_attribute_values(":until", number(until));
+        within(request.send()).await?.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// Writes the whole item, which frees the lease; keeps what is there if it is newer.
+    pub(super) async fn write(&self, endpoint: &str, known: &KnownKeys) -> Result<(), TableError> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .item("PK", partition_key(endpoint))
+            .item("keys", AttributeValue::S(known.keys.json().to_owned()))
+            .item("fetched_at", number(known.fetched_at))
+            .item("refresh_at", number(known.refresh_at))
+            .item("expires_at", number(known.expires_at))
+            .condition_expression("attribute_not_exists(fetched_at) OR NOT fetched_at BETWEEN :newer AND :latest")
+            .expression_attribute_values(":newer", number(known.fetched_at + 1))
+            .expression_attribute_values(":latest", number(known.fetched_at + Self::LONGEST_LEASE));
+        match within(request.send()).await? {
+            Err(error)
+                if error.as_service_error().is_none_or(|error| !error.is_conditional_check_failed_exception()) =>
+            {
+                Err(failure(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn within<T>(operation: impl Future<Output = T>) -> Result<T, TableError> {
+    timeout(KeysTable::TIMEOUT, operation).await.map_err(|_| TableError("no answer within 500 ms".to_owned()))
+}
+
+/// The error's code alone: what else it holds may be of the request.
+fn failure<E>(error: &SdkError<E>) -> TableError
+where
+    E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
+{
+    let code = error.as_service_error().and_then(aws_sdk_dynamodb::error::ProvideErrorMetadata::code);
+    TableError(code.unwrap_or("no connection, or no usable answer").to_owned())
+}
+
+fn partition_key(endpoint: &str) -> AttributeValue {
+    AttributeValue::S(format!("JWKS#{endpoint}"))
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

@@ -1,0 +1,93 @@
+//! Whom TLS trusts: roots compiled in, or those of `SSL_CERT_FILE`, for Okta and DynamoDB alike.
+
+use aws_smithy_http_client::tls::TrustStore;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::Certificate;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+/// The certification authorities that a server's certificate must lead to.
+#[derive(Debug, Clone)]
+pub enum Roots {
+    /// Mozilla's, compiled in: nothing is read or decoded at start that is not needed.
+    Embedded,
+    /// The certificates of a PEM bundle, and no others.
+    Bundle(String),
+}
+
+impl Roots {
+    /// Checks a PEM bundle.
+    ///
+    /// # Errors
+    /// When it has no certificate, or one that is malformed: what is wrong, as text.
+    pub fn from_pem(pem: String) -> Result<Self, String> {
+        let certificates =
+            Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| "holds malformed PEM".to_owned())?;
+        if certificates.is_empty() {
+            return Err("holds no certificate".to_owned());
+        }
+        // Only a client takes the certificates apart.
+        reqwest::Client::builder()
+            .tls_certs_only(certificates)
+            .build()
+            .map(|_| Self::Bundle(pem))
+            .map_err(|_| "holds a malformed certificate".to_owned())
+    }
+
+    pub(super) fn for_okta(&self) -> Vec<Certificate> {
+        match self {
+            Self::Embedded => TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()).collect(),
+            Self::Bundle(pem) => Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default(),
+        }
+    }
+
+    /// The SDK reads PEM alone, one certificate after the other, at start: it gets the few roots that AWS's
+    /// certificates lead to, but in China, where AWS uses others.
+    ///
+    /// Source: Amazon Trust Services repository, the list of root CAs.
+    #[must_use]
+    pub fn for_dynamodb(&self, region: &str) -> TrustStore {
+        let pem = match self {
+            Self::Bundle(pem) => pem.clone(),
+            Self::Embedded => TLS_SERVER_ROOT_CERTS
+                .iter()
+                .filter(|der| region.starts_with("cn-") || is_amazons(der))
+                .map(|der| {
+                    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
+                })
+                .collect(),
+        };
+        TrustStore::empty().with_pem_certificate(pem)
+    }
+}
+
+fn is_amazons(der: &[u8]) -> bool {
+    let holds = |name: &[u8]| der.windows(name.len()).any(|window| window == name);
+    holds(b"Amazon Root CA") || holds(b"Starfield Services Root Certificate Authority")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amazons_roots_are_among_those_compiled_in() {
+        assert_eq!(TLS_SERVER_ROOT_CERTS.iter().filter(|der| is_amazons(der)).count(), 5);
+    }
+
+    #[test]
+    fn a_bundle_must_hold_certificates() {
+        let root = format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            STANDARD.encode(&TLS_SERVER_ROOT_CERTS[0])
+        );
+        assert!(matches!(Roots::from_pem(root), Ok(Roots::Bundle(_))));
+        for (pem, problem) in [
+            ("", "holds no certificate"),
+            ("hello", "holds no certificate"),
+            ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "holds malformed PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a malformed certificate"),
+        ] {
+            assert_eq!(Roots::from_pem(pem.to_owned()).unwrap_err(), problem, "{pem}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The keys of one issuer: in memory, else from the shared table, else from Okta.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex, time::sleep};
+use tracing::{debug, info, warn};
+
+use super::{
+    KeySet, VerifyingKey,
+    dynamo::{Claim, KeysTable, UntrustedItem},
+    freshness::{Freshness, KnownKeys},
+    okta::{FetchError, KeysEndpoint},
+};
+
+/// Why there is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyError {
+    /// The issuer's keys are known, and none has this `kid`: the token is refused.
+    UnknownKid,
+    /// No usable keys of the issuer are known: a fault, of nobody's token.
+    Unavailable,
+}
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub struct KeyStore(Source);
+
+#[derive(Debug)]
+enum Source {
+    Pinned(KeySet),
+    Live(Box<Live>),
+}
+
+#[derive(Debug)]
+struct Live {
+    okta: KeysEndpoint,
+    table: Option<KeysTable>,
+    freshness: Freshness,
+    known: RwLock<Option<Arc<KnownKeys>>>,
+    /// Whoever holds it is the one that looks for keys. A call whose key is known and fresh never asks for it.
+    slots: Mutex<Slots>,
+}
+
+/// When the network may be asked again, in epoch seconds.
+#[derive(Debug, Default)]
+struct Slots {
+    for_fresh_keys: u64,
+    for_a_kid: u64,
+    okta: u64,
+}
+
+/// What is wanted of the table or Okta.
+#[derive(Debug, Clone, Copy)]
+enum Want<'k> {
+    /// Any usable keys, for there are none.
+    Keys,
+    /// Fresh keys, for those known are due.
+    FreshKeys,
+    /// A key that the known ones do not have.
+    Kid(&'k str),
+}
+
+/// Unknown kids, and keys that are due, are looked for again after this many seconds.
+const LOOK_COOLDOWN: u64 = 10;
+/// Okta is asked again after this many seconds, whether it answered or not, while there are keys to go on with.
+const OKTA_COOLDOWN: u64 = 30;
+/// A refresh is over, one way or the other, after this many seconds: 2 for Okta, 0.5 for the table.
+const REFRESH_TAKES_AT_MOST: u64 = 3;
+/// How often, and how many times, the item is read again while somebody else refreshes it.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+const WAIT_STEPS: u32 = 20;
+
+impl KeyStore {
+    /// Keys that never change, and no network.
+    #[must_use]
+    pub fn pinned(keys: KeySet) -> Self {
+        Self(Source::Pinned(keys))
+    }
+
+    /// Keys from the issuer's endpoint, shared through the table where there is one.
+    #[must_use]
+    pub fn live(okta: KeysEndpoint, table: Option<KeysTable>, freshness: Freshness) -> Self {
+        let (known, slots) = (RwLock::default(), Mutex::default());
+        Self(Source::Live(Box::new(Live { okta, table, freshness, known, slots })))
+    }
+
+    /// Loads the keys before the first call. A failure is not one yet: the next call tries again.
+    pub async fn load(&self, now: u64) {
+        if let Source::Live(live) = &self.0 {
+            let mut slots = live.slots.lock().await;
+            live.look_for(Want::Keys, &mut slots, now).await;
+        }
+    }
+
+    /// The key that verifies tokens with this `kid`. `now` is in epoch seconds.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownKid`] once it has been looked for, [`KeyError::Unavailable`] while there are no usable keys.
+    pub async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
+        match &self.0 {
+            Source::Pinned(keys) => keys.key(kid).cloned().ok_or(KeyError::UnknownKid),
+            Source::Live(live) => live.key(kid, now).await,
+        }
+    }
+}
+
+impl Live {
+    async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
+        let known = self.usable(now);
+        let key = known.as_ref().and_then(|known| known.keys.key(kid)).cloned();
+        match (known, key) {
+            (Some(known), Some(key)) if now < known.refresh_at => return Ok(key),
+            // Somebody is refreshing already: what is known is good until it is done.
+            (Some(_), Some(key)) => match self.slots.try_lock() {
+                Ok(mut slots) => self.look_for(Want::FreshKeys, &mut slots, now).await,
+                Err(_) => return Ok(key),
+            },
+            (Some(_), None) => self.look_for(Want::Kid(kid), &mut *self.slots.lock().await, now).await,
+            (None, _) => self.look_for(Want::Keys, &mut *self.slots.lock().await, now).await,
+        }
+        let known = self.usable(now).ok_or(KeyError::Unavailable)?;
+        known.keys.key(kid).cloned().ok_or(KeyError::UnknownKid)
+    }
+
+    /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
+    /// only a store without any keys has nothing to go on with and always asks.
+    async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
+        if self.has(want, now) {
+            return; // somebody found it while this call waited for its turn
+        }
+        let slot = match want {
+            Want::Keys => &mut 0,
+            Want::FreshKeys => &mut slots.for_fresh_keys,
+            Want::Kid(_) => &mut slots.for_a_kid,
+        };
+        if now < *slot {
+            return;
+        }
+        *slot = now + LOOK_COOLDOWN;
+
+        let (table, seen) = self.read_table(now).await;
+        if self.has(want, now) || now < slots.okta || self.was_just_refreshed(want, now) {
+            return;
+        }
+        let table = match table {
+            None => None,
+            Some(table) => match table.claim(self.okta.url(), &seen, now).await {
+                Ok(Claim::Won) => Some(table),
+                Ok(Claim::Lost(item)) => {
+                    let held = item.leased_until(now).is_some_and(|until| until > now + KeysTable::LEASE);
+                    if self.wait_for_owner(table, item, want, now).await || held || self.usable(now).is_some() {
+                        return;
+                    }
+                    Some(table)
+                }
+                Err(error) => {
+                    warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");
+                    None
+                }
+            },
+        };
+        self.refresh(table, slots, now).await;
+    }
+
+    /// What the table has, taken over if it is good. A table that does not answer is not asked again by this call.
+    async fn read_table(&self, now: u64) -> (Option<&KeysTable>, UntrustedItem) {
+        let Some(table) = &self.table else { return (None, UntrustedItem::default()) };
+        match table.read(self.okta.url()).await {
+            Ok(item) => {
+                self.adopt(&item, now);
+                (Some(table), item)
+            }
+            Err(error) => {
+                warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");
+                (None, UntrustedItem::default())
+            }
+        }
+    }
+
+    /// Asks Okta, and shares what it answers.
+    async fn refresh(&self, table: Option<&KeysTable>, slots: &mut Slots, now: u64) {
+        if self.usable(now).is_some() {
+            slots.okta = now + OKTA_COOLDOWN;
+        }
+        let written = match self.okta.fetch().await {
+            Ok(fetched) => {
+                let known = self.remember(self.freshness.from_okta(fetched.keys, fetched.max_age, now));
+                info!(
+                    keys_source = "okta",
+                    keys_endpoint = self.okta.url(),
+                    usable_keys = known.keys.len(),
+                    refresh_in_seconds = known.refresh_at - now,
+                    "keys refreshed"
+                );
+                match table {
+                    Some(table) => table.write(self.okta.url(), &known).await,
+                    None => Ok(()),
+                }
+            }
+            Err(error) => {
+                warn!(keys_endpoint = self.okta.url(), %error, "the keys cannot be refreshed");
+                let FetchError::Status { retry_after: Some(seconds), .. } = error else { return };
+                let until = now + seconds.min(KeysTable::LONGEST_LEASE - KeysTable::LEASE);
+                slots.okta = slots.okta.max(until);
+                match table {
+                    // Longer than any owner's lease, which tells the others not to go to Okta by themselves.
+                    Some(table) => table.hold(self.okta.url(), until + KeysTable::LEASE).await,
+                    None => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = written {
+            warn!(keys_endpoint = self.okta.url(), %error, "the other instances do not know");
+        }
+    }
+
+    /// Reads the item again and again while its owner can be expected to write it. Whether that brought what is wanted.
+    async fn wait_for_owner(&self, table: &KeysTable, item: UntrustedItem, want: Want<'_>, now: u64) -> bool {
+        let mut item = item;
+        for _ in 0..WAIT_STEPS {
+            self.adopt(&item, now);
+            let claimed_at = item.leased_until(now).map(|until| until.saturating_sub(KeysTable::LEASE));
+            let at_work = claimed_at.is_some_and(|at| (at..=at + REFRESH_TAKES_AT_MOST).contains(&now));
+            // What is due is still good: nobody waits for it.
+            if self.has(want, now) || !at_work || matches!(want, Want::FreshKeys) {
+                break;
+            }
+            sleep(WAIT_STEP).await;
+            match table.read(self.okta.url()).await {
+                Ok(read) => item = read,
+                Err(error) => debug!(keys_endpoint = self.okta.url(), %error, "waiting for keys"),
+            }
+        }
+        self.adopt(&item, now);
+        self.has(want, now)
+    }
+
+    /// An unknown kid is no reason to refresh what was refreshed less than [`OKTA_COOLDOWN`] ago.
+    fn was_just_refreshed(&self, want: Want<'_>, now: u64) -> bool {
+        matches!(want, Want::Kid(_)) && self.usable(now).is_some_and(|known| now < known.fetched_at + OKTA_COOLDOWN)
+    }
+
+    fn has(&self, want: Want<'_>, now: u64) -> bool {
+        self.usable(now).is_some_and(|known| match want {
+            Want::Keys | Want::FreshKeys => now < known.refresh_at,
+            Want::Kid(kid) => known.keys.key(kid).is_some(),
+        })
+    }
+
+    fn usable(&self, now: u64) -> Option<Arc<KnownKeys>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.clone().filter(|known| now < known.expires_at)
+    }
+
+    /// Takes an item's keys over if they are usable and newer than those known.
+    fn adopt(&self, item: &UntrustedItem, now: u64) {
+        let Some(found) = item.keys(now).map(|found| self.freshness.from_table(found)) else { return };
+        let newer = self.usable(now).is_none_or(|known| known.fetched_at < found.fetched_at);
+        if now < found.expires_at && newer {
+            let known = self.remember(found);
+            info!(
+                keys_source = "table",
+                keys_endpoint = self.okta.url(),
+                usable_keys = known.keys.len(),
+                age_seconds = now.saturating_sub(known.fetched_at),
+                "keys loaded"
+            );
+        }
+    }
+
+    fn remember(&self, known: KnownKeys) -> Arc<KnownKeys> {
+        let known = Arc::new(known);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
+        known
+    }
+}
