@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     for file in events {
         let event = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let event: Box<RawValue> = serde_json::from_str(&event).map_err(|error| format!("{}: {error}", file.display()))?;
+        let event: Box<RawValue> =
+            serde_json::from_str(&event).map_err(|error| format!("{}: {error}", file.display()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let decision = authorizer.decide(&event, now).await;
         let (status, why) = as_the_client_sees_it(&decision.outcome);

@@ -13,7 +13,8 @@ use std::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value, json};
 
-const USAGE: &str = "usage: token [--uid ID] [--sub LOGIN] [--cid CLIENT] [--scope SCOPE]… [--group GROUP]… [--tenant TENANT]…
+const USAGE: &str =
+    "usage: token [--uid ID] [--sub LOGIN] [--cid CLIENT] [--scope SCOPE]… [--group GROUP]… [--tenant TENANT]…
              [--claim NAME=JSON]… [--issuer URL] [--audience AUDIENCE] [--lifetime SECONDS] [--expired]";
 const SAMPLE_KEY: &[u8] = include_bytes!("../tests/sample-key.pem");
 
@@ -28,9 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<String, Value>, Box<dyn Error>> {
     let mut claims = Map::new();
+    let mut client = "0oasampleclient".to_owned();
     claims.insert("iss".to_owned(), "https://example.okta.com/oauth2/default".into());
     claims.insert("aud".to_owned(), "api://default".into());
-    claims.insert("cid".to_owned(), "0oasampleclient".into());
     let mut issued = now;
     let mut lifetime = 3_600;
     while let Some(option) = arguments.next() {
@@ -42,7 +43,7 @@ fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<S
         match option.as_str() {
             "--uid" => drop(claims.insert("uid".to_owned(), value.into())),
             "--sub" => drop(claims.insert("sub".to_owned(), value.into())),
-            "--cid" => drop(claims.insert("cid".to_owned(), value.into())),
+            "--cid" => client = value,
             "--scope" => append(&mut claims, "scp", value),
             "--group" => append(&mut claims, "groups", value),
             "--tenant" => append(&mut claims, "tenants", value),
@@ -57,8 +58,9 @@ fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<S
         }
     }
     // Okta puts the login here for a user, and the client for client credentials.
-    let subject = if claims.contains_key("uid") { json!("somebody@example.com") } else { claims["cid"].clone() };
-    claims.entry("sub").or_insert(subject);
+    let subject = if claims.contains_key("uid") { "somebody@example.com" } else { &client };
+    claims.entry("sub").or_insert_with(|| subject.into());
+    claims.insert("cid".to_owned(), client.into());
     claims.insert("jti".to_owned(), format!("AT.{issued}").into());
     claims.insert("iat".to_owned(), issued.into());
     claims.insert("exp".to_owned(), (issued + lifetime).into());

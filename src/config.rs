@@ -253,7 +253,8 @@ fn url(text: &str) -> Result<Url, &'static str> {
         None => return Err("is a URL without a host"),
     };
     // The parser mends `https:/host` and the like, which would then never equal an `iss`.
-    if !text.starts_with("https://") && !(loopback && text.starts_with("http://")) {
+    let protected = text.starts_with("https://") || (loopback && text.starts_with("http://"));
+    if !protected {
         return Err("is not https");
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {

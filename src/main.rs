@@ -57,7 +57,7 @@ async fn run() -> anyhow::Result<()> {
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &roots));
     authorizer.load_keys(now()).await;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
-    Runtime::new(handler).run_concurrent().await.map_err(|error| anyhow!("the runtime stopped: {error}"))
+    Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))
 }
 
 async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {

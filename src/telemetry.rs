@@ -94,9 +94,9 @@ impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars().take(Self::MAX_CHARACTERS) {
             if matches!(character, ' '..='~') {
-                write!(f, "{character}")?
+                write!(f, "{character}")?;
             } else {
-                write!(f, "{}", character.escape_unicode())?
+                write!(f, "{}", character.escape_unicode())?;
             }
         }
         if self.0.chars().nth(Self::MAX_CHARACTERS).is_some() { f.write_str("…") } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! The DynamoDB table that all instances share: one item an issuer, with its keys and the lease on refreshing them.
+//! The `DynamoDB` table that all instances share: one item an issuer, with its keys and the lease on refreshing them.
 //!
 //! It is a cache. Whatever goes wrong with it, the caller goes on without it.
 

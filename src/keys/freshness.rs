@@ -25,7 +25,7 @@ impl Freshness {
     pub const SHORTEST: u64 = 60;
 
     /// Keys that Okta answered at `now`, with its `max-age`.
-    pub(super) fn from_okta(self, keys: KeySet, max_age: Option<u64>, now: u64) -> KnownKeys {
+    pub(super) fn of_okta(self, keys: KeySet, max_age: Option<u64>, now: u64) -> KnownKeys {
         let longest = max_age.map_or(u64::MAX, |seconds| seconds.max(Self::SHORTEST));
         KnownKeys {
             keys,
@@ -36,7 +36,7 @@ impl Freshness {
     }
 
     /// Keys of the table, held to this instance's own limits.
-    pub(super) fn from_table(self, known: KnownKeys) -> KnownKeys {
+    pub(super) fn of_table(self, known: KnownKeys) -> KnownKeys {
         KnownKeys {
             refresh_at: known.refresh_at.min(known.fetched_at + self.refresh_seconds),
             expires_at: known.expires_at.min(known.fetched_at + self.max_stale_seconds),

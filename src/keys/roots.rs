@@ -1,4 +1,4 @@
-//! Whom TLS trusts: roots compiled in, or those of `SSL_CERT_FILE`, for Okta and DynamoDB alike.
+//! Whom TLS trusts: roots compiled in, or those of `SSL_CERT_FILE`, for Okta and `DynamoDB` alike.
 
 use aws_smithy_http_client::tls::TrustStore;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -46,18 +46,20 @@ impl Roots {
     /// Source: Amazon Trust Services repository, the list of root CAs.
     #[must_use]
     pub fn for_dynamodb(&self, region: &str) -> TrustStore {
-        let pem = match self {
-            Self::Bundle(pem) => pem.clone(),
+        let mut store = TrustStore::empty();
+        match self {
+            Self::Bundle(pem) => store.add_pem_certificate(pem.as_bytes()),
             Self::Embedded => TLS_SERVER_ROOT_CERTS
                 .iter()
                 .filter(|der| region.starts_with("cn-") || is_amazons(der))
-                .map(|der| {
-                    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
-                })
-                .collect(),
+                .fold(&mut store, |store, der| store.add_pem_certificate(pem(der))),
         };
-        TrustStore::empty().with_pem_certificate(pem)
+        store
     }
+}
+
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
 }
 
 fn is_amazons(der: &[u8]) -> bool {
@@ -76,10 +78,7 @@ mod tests {
 
     #[test]
     fn a_bundle_must_hold_certificates() {
-        let root = format!(
-            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-            STANDARD.encode(&TLS_SERVER_ROOT_CERTS[0])
-        );
+        let root = pem(&TLS_SERVER_ROOT_CERTS[0]);
         assert!(matches!(Roots::from_pem(root), Ok(Roots::Bundle(_))));
         for (pem, problem) in [
             ("", "holds no certificate"),

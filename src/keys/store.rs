@@ -187,7 +187,7 @@ impl Live {
         }
         let written = match self.okta.fetch().await {
             Ok(fetched) => {
-                let known = self.remember(self.freshness.from_okta(fetched.keys, fetched.max_age, now));
+                let known = self.remember(self.freshness.of_okta(fetched.keys, fetched.max_age, now));
                 info!(
                     keys_source = "okta",
                     keys_endpoint = self.okta.url(),
@@ -257,7 +257,7 @@ impl Live {
 
     /// Takes an item's keys over if they are usable and newer than those known.
     fn adopt(&self, item: &UntrustedItem, now: u64) {
-        let Some(found) = item.keys(now).map(|found| self.freshness.from_table(found)) else { return };
+        let Some(found) = item.keys(now).map(|found| self.freshness.of_table(found)) else { return };
         let newer = self.usable(now).is_none_or(|known| known.fetched_at < found.fetched_at);
         if now < found.expires_at && newer {
             let known = self.remember(found);

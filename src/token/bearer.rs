@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Refusal, json::Object};
+use super::{Refusal, claims::required, json::Object};
 
 /// One bearer token (RFC 6750 §2.1), bounded in length. Its `Debug` shows nothing of it.
 pub struct BearerToken<'a>(&'a str);
@@ -80,10 +80,7 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// [`Refusal::MissingClaim`] or [`Refusal::WrongClaimType`].
     pub fn unverified_issuer(&self) -> Result<String, Refusal> {
-        self.unverified_payload
-            .string("iss")
-            .ok_or(Refusal::MissingClaim { claim: "iss" })?
-            .ok_or(Refusal::WrongClaimType { claim: "iss" })
+        required(&self.unverified_payload, "iss")
     }
 }
 
@@ -93,7 +90,7 @@ fn object(encoded: &str, part: &'static str) -> Result<Object, Refusal> {
 }
 
 fn unverified_kid(header: &Object) -> Result<String, Refusal> {
-    if header.string("alg").flatten().as_deref() != Some("RS256") {
+    if header.string("alg") != Ok(Some("RS256".to_owned())) {
         return Err(Refusal::WrongAlgorithm);
     }
     if header.member("crit").is_some() {
@@ -101,13 +98,11 @@ fn unverified_kid(header: &Object) -> Result<String, Refusal> {
     }
     // RFC 7515 §4.1.9: media types compare without case, and `application/` may be left out.
     let access_token = ["JWT", "at+jwt", "application/at+jwt"];
-    if let Some(typ) = header.string("typ") {
-        let typ = typ.ok_or(Refusal::WrongType)?;
-        if !access_token.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ)) {
-            return Err(Refusal::WrongType);
-        }
+    let typ = header.string("typ").map_err(|_| Refusal::WrongType)?;
+    if typ.is_some_and(|typ| !access_token.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ))) {
+        return Err(Refusal::WrongType);
     }
-    header.string("kid").flatten().filter(|kid| !kid.is_empty()).ok_or(Refusal::BadKid)
+    header.string("kid").ok().flatten().filter(|kid| !kid.is_empty()).ok_or(Refusal::BadKid)
 }
 
 #[cfg(test)]

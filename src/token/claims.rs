@@ -82,10 +82,10 @@ impl Claims {
         if claim != "scopes" {
             return self.payload.member(claim).and_then(values);
         }
-        match self.payload.string("scp").or_else(|| self.payload.string("scope")) {
-            Some(Some(separated)) => Some(separated.split_ascii_whitespace().map(str::to_owned).collect()),
-            Some(None) => self.payload.member("scp").and_then(values),
-            None => None,
+        let scp = self.payload.member("scp");
+        match self.payload.string(if scp.is_some() { "scp" } else { "scope" }) {
+            Ok(separated) => separated.map(|text| text.split_ascii_whitespace().map(str::to_owned).collect()),
+            Err(_) => scp.and_then(values),
         }
     }
 
@@ -100,7 +100,7 @@ impl Claims {
 
 /// A claim that must be a string if it is there.
 pub(super) fn optional(payload: &Object, claim: &'static str) -> Result<Option<String>, Refusal> {
-    payload.string(claim).map(|text| text.ok_or(Refusal::WrongClaimType { claim })).transpose()
+    payload.string(claim).map_err(|_| Refusal::WrongClaimType { claim })
 }
 
 /// A claim that must be there, and a string.

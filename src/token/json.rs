@@ -16,6 +16,10 @@ use serde_json::value::RawValue;
 /// Members keep their JSON text, so that a number is never rounded on its way into a route.
 pub(super) struct Object(BTreeMap<String, Box<RawValue>>);
 
+/// A member that is there, with another type.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotAString;
+
 impl Object {
     /// Parses the whole of `bytes`; `None` for anything but one such object in UTF-8.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
@@ -27,9 +31,9 @@ impl Object {
         self.0.get(name).map(|value| value.get())
     }
 
-    /// A member that must be a string if it is there: `None` when absent, `Some(None)` for any other type.
-    pub(super) fn string(&self, name: &str) -> Option<Option<String>> {
-        self.member(name).map(|json| serde_json::from_str(json).ok())
+    /// A member that must be a string if it is there.
+    pub(super) fn string(&self, name: &str) -> Result<Option<String>, NotAString> {
+        self.member(name).map(|json| serde_json::from_str(json).map_err(|_| NotAString)).transpose()
     }
 }
 
@@ -129,9 +133,9 @@ mod tests {
         assert_eq!(object.member("a"), Some("1.50"));
         assert_eq!(object.member("c"), Some(r#"[1, {"d": null}]"#));
         assert_eq!(object.member("d"), None);
-        assert_eq!(object.string("b"), Some(Some("x".to_owned())));
-        assert_eq!(object.string("a"), Some(None));
-        assert_eq!(object.string("d"), None);
+        assert_eq!(object.string("b"), Ok(Some("x".to_owned())));
+        assert_eq!(object.string("a"), Err(NotAString));
+        assert_eq!(object.string("d"), Ok(None));
     }
 
     #[test]
