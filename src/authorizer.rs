@@ -1,6 +1,6 @@
 //! From event to answer. [`Refusal`] and [`Fault`] become wire answers here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
 use futures_util::future::join_all;
@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use crate::{
     config::{Config, InvalidTokenResponse},
     event::{MethodArn, TokenEvent},
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, Roots},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots},
     policy::{Bounds, Rules, Verdict, deny_stage, policy},
-    token::{BearerToken, Claims, Expectations, Refusal, UnverifiedToken, verify},
+    token::{BearerToken, Claims, Expectations, Introspection, NoAnswer, Refusal, UnverifiedToken, verify},
 };
 
 /// Answers TOKEN events.
@@ -32,6 +32,7 @@ pub struct Authorizer {
 struct Issuer {
     expectations: Expectations,
     keys: KeyStore,
+    introspection: Option<Introspection>,
 }
 
 /// Why no decision could be made. The client sees 500, and nothing is granted.
@@ -40,6 +41,9 @@ pub enum Fault {
     /// No usable keys of the token's issuer are known.
     #[error("no usable keys of the issuer are known")]
     KeysUnavailable,
+    /// Introspection is asked for, and Okta does not say whether the token is active.
+    #[error("Okta does not say whether the token is active")]
+    IntrospectionUnavailable,
     /// The event's `methodArn` is missing or none of execute-api.
     #[error("methodArn is no ARN of execute-api")]
     MethodArnUnusable,
@@ -51,6 +55,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::KeysUnavailable => "KeysUnavailable",
+            Self::IntrospectionUnavailable => "IntrospectionUnavailable",
             Self::MethodArnUnusable => "MethodArnUnusable",
         }
     }
@@ -132,7 +137,8 @@ pub struct Response {
 impl Authorizer {
     /// Wires a configuration's issuers to their keys. Nothing is fetched yet.
     #[must_use]
-    pub fn new(config: Config, table: Option<&KeysTable>, roots: &Roots) -> Self {
+    pub fn new(config: Config, table: Option<&KeysTable>, roots: Roots) -> Self {
+        let okta = Arc::new(OktaClient::new(roots));
         let issuers = config.issuers.into_iter().map(|issuer| Issuer {
             expectations: Expectations {
                 issuer: issuer.issuer,
@@ -143,11 +149,15 @@ impl Authorizer {
             keys: match &config.pinned_keys {
                 Some(keys) => KeyStore::pinned(keys.clone()),
                 None => KeyStore::live(
-                    KeysEndpoint::new(issuer.keys_endpoint, roots.clone()),
+                    KeysEndpoint::new(issuer.keys_endpoint, Arc::clone(&okta)),
                     table.cloned(),
                     config.freshness,
                 ),
             },
+            introspection: config
+                .introspection
+                .clone()
+                .map(|credentials| Introspection::new(issuer.introspection_endpoint, credentials, Arc::clone(&okta))),
         });
         Self {
             issuers: issuers.collect(),
@@ -193,6 +203,11 @@ impl Authorizer {
         about.uid = claims.uid().map(str::to_owned);
         about.cid = claims.client_id().map(str::to_owned);
         about.jti = claims.token_id().map(str::to_owned);
+        if let Some(introspection) = &issuer.introspection
+            && !introspection.is_active(&bearer).await?
+        {
+            return Err(Refusal::Inactive.into());
+        }
         Ok(claims)
     }
 
@@ -277,6 +292,12 @@ impl From<KeyError> for NoClaims {
             KeyError::UnknownKid => Self::Refusal(Refusal::UnknownKid),
             KeyError::Unavailable => Self::Fault(Fault::KeysUnavailable),
         }
+    }
+}
+
+impl From<NoAnswer> for NoClaims {
+    fn from(_: NoAnswer) -> Self {
+        Self::Fault(Fault::IntrospectionUnavailable)
     }
 }
 

@@ -7,6 +7,7 @@ use url::{Host, Url};
 use crate::{
     keys::{Freshness, KeySet},
     policy::{Bounds, Rules},
+    token::ClientCredentials,
 };
 
 /// The rules that are compiled in; `POLICY_FILE` names others.
@@ -39,6 +40,8 @@ pub struct Config {
     pub api_key_claim: Option<String>,
     /// `CONTEXT_CLAIMS`.
     pub context_claims: Vec<String>,
+    /// `OKTA_INTROSPECT`, as the client `OKTA_CLIENT_ID`; `None` where it is off.
+    pub introspection: Option<ClientCredentials>,
     /// `SSL_CERT_FILE`: the PEM bundle that replaces the roots compiled in.
     pub ca_bundle: Option<String>,
 }
@@ -50,6 +53,8 @@ pub struct Issuer {
     pub issuer: String,
     /// Where its JWKS is.
     pub keys_endpoint: Url,
+    /// Where it says whether a token is active.
+    pub introspection_endpoint: Url,
 }
 
 /// What a refused token is answered with.
@@ -125,6 +130,7 @@ impl Config {
             )?,
             api_key_claim: env.value("API_KEY_CLAIM"),
             context_claims: env.list("CONTEXT_CLAIMS")?.unwrap_or_default(),
+            introspection: env.introspection()?,
             ca_bundle: env.ca_bundle()?,
         })
     }
@@ -200,9 +206,10 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
             .map(|issuer| {
                 let wrong = |problem: &str| error("OKTA_ISSUER", problem, ACCEPTED);
                 url(&issuer).map_err(wrong)?;
-                let keys = format!("{}/v1/keys", issuer.trim_end_matches('/'));
-                let keys_endpoint = endpoint.clone().map_or_else(|| url(&keys).map_err(wrong), Ok)?;
-                Ok(Issuer { issuer, keys_endpoint })
+                let at = |path: &str| url(&format!("{}{path}", issuer.trim_end_matches('/'))).map_err(wrong);
+                let keys_endpoint = endpoint.clone().map_or_else(|| at("/v1/keys"), Ok)?;
+                let introspection_endpoint = at("/v1/introspect")?;
+                Ok(Issuer { issuer, keys_endpoint, introspection_endpoint })
             })
             .collect()
     }
@@ -232,6 +239,16 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
         };
         let file = path.as_deref().unwrap_or("policy.toml");
         Rules::parse(&text).map_err(|reason| wrong(&format!("names {}, wrong on {reason}", shown(file))))
+    }
+
+    fn introspection(&self) -> Result<Option<ClientCredentials>, ConfigError> {
+        if !self.choice("OKTA_INTROSPECT", "`true` or `false`", &[("false", false), ("true", true)])? {
+            return Ok(None);
+        }
+        let missing =
+            || error("OKTA_CLIENT_ID", "is not set beside OKTA_INTROSPECT", "the id of a client of the issuer");
+        let id = self.value("OKTA_CLIENT_ID").ok_or_else(missing)?;
+        Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET") }))
     }
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
@@ -339,6 +356,11 @@ mod tests {
         assert_eq!(config.freshness, Freshness { refresh_seconds: 60, max_stale_seconds: 120 });
         assert_eq!(config.bounds, Bounds { max_bytes: 1_024, path_guard: false });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Deny);
+        let client = [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_CLIENT_SECRET", "hush")];
+        let credentials = load(&client).unwrap().introspection.unwrap();
+        assert_eq!((credentials.id.as_str(), credentials.secret.as_deref()), ("c", Some("hush")));
+        assert!(!format!("{credentials:?}").contains("hush"));
+        assert!(load(&client[1..]).unwrap().introspection.is_none());
         let endpoint = load(&[("OKTA_KEYS_ENDPOINT", "https://example.okta.com/oauth2/v1/keys")]).unwrap();
         assert_eq!(endpoint.issuers[0].keys_endpoint.as_str(), "https://example.okta.com/oauth2/v1/keys");
     }
@@ -368,6 +390,7 @@ mod tests {
             ("POLICY_MAX_BYTES", "1023", "is `1023`"),
             ("PATH_GUARD", "On", "is `On`"),
             ("INVALID_TOKEN_RESPONSE", "403", "is `403`"),
+            ("OKTA_INTROSPECT", "yes", "is `yes`"),
             ("POLICY_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
             (
                 "POLICY_FILE",
@@ -380,6 +403,7 @@ mod tests {
             assert_eq!((error.variable, error.problem.as_str()), (name, problem), "{value}");
             assert!(error.to_string().starts_with(name) && !error.to_string().contains('\n'));
         }
+        assert_eq!(load(&[("OKTA_INTROSPECT", "true")]).unwrap_err().variable, "OKTA_CLIENT_ID");
         let both =
             [("OKTA_ISSUER", "https://a.okta.com,https://b.okta.com"), ("OKTA_KEYS_ENDPOINT", "https://a.okta.com")];
         assert_eq!(load(&both).unwrap_err().variable, "OKTA_KEYS_ENDPOINT");

@@ -54,7 +54,7 @@ async fn run() -> anyhow::Result<()> {
         Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &roots).await?),
         _ => None,
     };
-    let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &roots));
+    let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), roots));
     authorizer.load_keys(now()).await;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
     Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))

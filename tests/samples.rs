@@ -23,7 +23,7 @@ async fn outcome(name: &str) -> Outcome {
     let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.to_owned());
     let config = Config::load(variable, |path| fs::read_to_string(path)).unwrap();
     let event: Box<RawValue> = serde_json::from_str(&sample(name)).unwrap();
-    Authorizer::new(config, None, &Roots::Embedded).decide(&event, NOW).await.outcome
+    Authorizer::new(config, None, Roots::Embedded).decide(&event, NOW).await.outcome
 }
 
 #[tokio::test]

@@ -10,6 +10,6 @@ mod store;
 pub use dynamo::KeysTable;
 pub use freshness::Freshness;
 pub use jwks::{KeySet, KeySetError, VerifyingKey};
-pub use okta::KeysEndpoint;
+pub use okta::{KeysEndpoint, OktaClient};
 pub use roots::Roots;
 pub use store::{KeyError, KeyStore};

@@ -1,17 +1,26 @@
-//! The issuer's keys endpoint.
+//! Okta: the client for it, and an issuer's keys endpoint.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use reqwest::{Client, StatusCode, Url, header, redirect};
+use reqwest::{Client, Response, StatusCode, Url, header, redirect};
 
 use super::{KeySet, KeySetError, roots::Roots};
 
-/// Where one issuer publishes its JWKS. The client is built when it is first needed, which most starts never do.
+/// The client for Okta, shared by all that ask it something, and built when it is first needed: most starts never do.
+#[derive(Debug)]
+pub struct OktaClient {
+    roots: Roots,
+    client: OnceLock<Client>,
+}
+
+/// Where one issuer publishes its JWKS.
 #[derive(Debug)]
 pub struct KeysEndpoint {
     url: Url,
-    roots: Roots,
-    client: OnceLock<Client>,
+    client: Arc<OktaClient>,
 }
 
 /// A JWKS as Okta answered it.
@@ -43,14 +52,50 @@ pub(super) enum FetchError {
     NoKeySet(#[from] KeySetError),
 }
 
-impl KeysEndpoint {
+impl OktaClient {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+    /// For a whole request, its body included.
     const TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// An endpoint whose certificate must lead to one of `roots`.
+    /// A client that trusts servers whose certificate leads to one of `roots`.
     #[must_use]
-    pub fn new(url: Url, roots: Roots) -> Self {
-        Self { url, roots, client: OnceLock::new() }
+    pub fn new(roots: Roots) -> Self {
+        Self { roots, client: OnceLock::new() }
+    }
+
+    /// Follows no redirect, and gives up after 2 s.
+    pub(crate) fn client(&self) -> reqwest::Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .tls_certs_only(self.roots.for_okta())
+            .connect_timeout(Self::CONNECT_TIMEOUT)
+            .timeout(Self::TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The whole body, or `None` where it is longer than `max_bytes`: no more than that is ever held.
+    pub(crate) async fn bounded_body(mut response: Response, max_bytes: usize) -> reqwest::Result<Option<Vec<u8>>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > max_bytes {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body))
+    }
+}
+
+impl KeysEndpoint {
+    /// The endpoint at `url`, asked through `client`.
+    #[must_use]
+    pub fn new(url: Url, client: Arc<OktaClient>) -> Self {
+        Self { url, client }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -59,7 +104,8 @@ impl KeysEndpoint {
 
     /// One request: no redirect is followed, and the body is bounded while it is read.
     pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
-        let mut response = self.client()?.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
+        let client = self.client.client().map_err(|_| FetchError::NoClient)?;
+        let response = client.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
             let retry_after = number(&response, header::RETRY_AFTER, str::parse);
@@ -71,29 +117,8 @@ impl KeysEndpoint {
             let mut ages = directives.filter(|(name, _)| name.eq_ignore_ascii_case("max-age"));
             ages.next().map_or("", |(_, age)| age.trim_matches('"')).parse()
         });
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| kind(&error))? {
-            if body.len() + chunk.len() > KeySet::MAX_BYTES {
-                return Err(KeySetError::TooLarge.into());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Fetched { keys: KeySet::parse(&body)?, max_age })
-    }
-
-    fn client(&self) -> Result<&Client, FetchError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let client = Client::builder()
-            .tls_certs_only(self.roots.for_okta())
-            .connect_timeout(Self::CONNECT_TIMEOUT)
-            .timeout(Self::TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| FetchError::NoClient)?;
-        Ok(self.client.get_or_init(|| client))
+        let body = OktaClient::bounded_body(response, KeySet::MAX_BYTES).await.map_err(|error| kind(&error))?;
+        Ok(Fetched { keys: KeySet::parse(&body.ok_or(KeySetError::TooLarge)?)?, max_age })
     }
 }
 
@@ -108,7 +133,7 @@ fn kind(error: &reqwest::Error) -> FetchError {
 }
 
 fn number(
-    response: &reqwest::Response,
+    response: &Response,
     name: header::HeaderName,
     parse: impl Fn(&str) -> Result<u64, std::num::ParseIntError>,
 ) -> Option<u64> {

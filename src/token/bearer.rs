@@ -19,6 +19,11 @@ impl<'a> BearerToken<'a> {
     /// The longest token that is looked at: 16 KiB.
     pub const MAX_BYTES: usize = 16 * 1024;
 
+    /// The token itself, for whoever must send it on.
+    pub(super) fn as_str(&self) -> &'a str {
+        self.0
+    }
+
     /// Reads `Bearer` in any case, one run of spaces and a token; or a bare token.
     ///
     /// # Errors

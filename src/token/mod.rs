@@ -1,14 +1,16 @@
 //! Is the token good? From the header's value to verified [`Claims`], or a [`Refusal`].
 //!
-//! Pure: no clock, no network. Everything read before the signature has passed says `unverified` in its name.
+//! Pure but for introspection: no clock, no network. Everything read before the signature has passed says `unverified` in its name.
 
 mod bearer;
 mod claims;
+mod introspection;
 mod json;
 mod verify;
 
 pub use bearer::{BearerToken, UnverifiedToken};
 pub use claims::Claims;
+pub use introspection::{ClientCredentials, Introspection, NoAnswer};
 pub use verify::{Expectations, verify};
 
 /// Why a token is not good. The client sees 401 for each of them; only the log tells which it was.
@@ -97,6 +99,9 @@ pub enum Refusal {
     /// `cnf` binds the token to a proof that a TOKEN authorizer cannot see (RFC 7800 §3).
     #[error("the token is sender-constrained")]
     SenderConstrained,
+    /// Okta says that the token is not active any more (RFC 7662 §2.2).
+    #[error("the token is not active any more")]
+    Inactive,
 }
 
 impl Refusal {
@@ -126,6 +131,7 @@ impl Refusal {
             Self::IssuedInTheFuture => "issued_in_the_future",
             Self::WrongClient => "wrong_client",
             Self::SenderConstrained => "sender_constrained",
+            Self::Inactive => "inactive",
         }
     }
 }
