@@ -54,9 +54,24 @@ impl UntrustedItem {
         Some(KnownKeys { keys: KeySet::parse(json.as_bytes()).ok()?, fetched_at, refresh_at, expires_at })
     }
 
-    /// Until when somebody holds the lease, if anybody does at `now`.
-    pub(super) fn leased_until(&self, now: u64) -> Option<u64> {
-        self.number("lease_until").filter(|until| (now + 1..=now + KeysTable::LONGEST_LEASE).contains(until))
+    /// Whether the lease's owner can be expected to be at work: it was claimed not longer ago than a refresh takes.
+    pub(super) fn is_being_refreshed(&self, now: u64) -> bool {
+        let claimed_at = self.number("lease_until").and_then(|until| until.checked_sub(KeysTable::LEASE));
+        claimed_at.is_some_and(|at| at.abs_diff(now) <= KeysTable::REFRESH_TAKES_AT_MOST)
+    }
+
+    /// Whether Okta has asked not to be asked.
+    pub(super) fn is_held(&self, now: u64) -> bool {
+        let held = now + KeysTable::LONGEST_OWNED + 1..=now + KeysTable::LONGEST_LEASE;
+        self.number("lease_until").is_some_and(|until| held.contains(&until))
+    }
+
+    /// The condition that the keys are still these, and its value. Whatever a corrupt item has there, it compares.
+    fn unchanged(&self) -> (&'static str, Option<HashMap<String, AttributeValue>>) {
+        match self.0.get("fetched_at") {
+            Some(value) => ("fetched_at = :seen", Some(HashMap::from([(":seen".to_owned(), value.clone())]))),
+            None => ("attribute_not_exists(fetched_at)", None),
+        }
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -67,8 +82,16 @@ impl UntrustedItem {
 impl KeysTable {
     /// How long a lease lasts, in seconds: more than a refresh can take, so that its owner is dead when it lapses.
     pub(super) const LEASE: u64 = 30;
-    /// The longest lease that is believed, in seconds; `Retry-After` can lengthen one.
-    pub(super) const LONGEST_LEASE: u64 = 300;
+    /// The longest `Retry-After` that is honoured, in seconds.
+    pub(super) const LONGEST_HOLD: u64 = 300;
+    /// The longest that an owner's lease can look to another instance's clock. A hold is longer: that tells the others
+    /// not to go to Okta by themselves, even without keys.
+    const LONGEST_OWNED: u64 = Self::LEASE + Self::CLOCK_TOLERANCE;
+    /// The longest lease that is believed: a later one is none, so that whoever may write the table cannot stop the
+    /// refreshes for ever.
+    const LONGEST_LEASE: u64 = Self::LONGEST_OWNED + Self::LONGEST_HOLD;
+    /// A refresh is over, one way or the other, after this many seconds: 2 for Okta, 0.5 for the table.
+    const REFRESH_TAKES_AT_MOST: u64 = 3;
     /// How far the clocks of two instances may differ, in seconds.
     const CLOCK_TOLERANCE: u64 = 5;
     /// How long one operation may take.
@@ -88,14 +111,9 @@ impl KeysTable {
     }
 
     /// Claims the refresh until `now + LEASE`: only where nobody holds the lease, and the keys are still those of `seen`.
-    ///
-    /// A lease too far in the future is none: whoever may write the table cannot stop the refreshes for ever.
     pub(super) async fn claim(&self, endpoint: &str, seen: &UntrustedItem, now: u64) -> Result<Claim, TableError> {
         let free = "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)";
-        let (unchanged, fetched_at) = match seen.0.get("fetched_at") {
-            Some(value) => ("fetched_at = :seen", Some(value.clone())),
-            None => ("attribute_not_exists(fetched_at)", None),
-        };
+        let (unchanged, fetched_at) = seen.unchanged();
         let request = self
             .client
             .update_item()
@@ -103,14 +121,11 @@ impl KeysTable {
             .key("PK", partition_key(endpoint))
             .update_expression("SET lease_until = :until")
             .condition_expression(format!("{free} AND {unchanged}"))
+            .set_expression_attribute_values(fetched_at)
             .expression_attribute_values(":until", number(now + Self::LEASE))
             .expression_attribute_values(":soon", number(now + 1))
             .expression_attribute_values(":latest", number(now + Self::LONGEST_LEASE))
-            .set_return_values_on_condition_check_failure(Some(ReturnValuesOnConditionCheckFailure::AllOld));
-        let request = match fetched_at {
-            Some(value) => request.expression_attribute_values(":seen", value),
-            None => request,
-        };
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match within(request.send()).await? {
             Ok(_) => Ok(Claim::Won),
             Err(error) => match error.as_service_error() {
@@ -122,20 +137,27 @@ impl KeysTable {
         }
     }
 
-    /// Sets the lease's end, so that nobody asks Okta before it wants to be asked again.
-    pub(super) async fn hold(&self, endpoint: &str, until: u64) -> Result<(), TableError> {
+    /// Keeps everybody from asking Okta for the next `seconds`.
+    pub(super) async fn hold(&self, endpoint: &str, seconds: u64, now: u64) -> Result<(), TableError> {
         let request = self
             .client
             .update_item()
             .table_name(&self.name)
             .key("PK", partition_key(endpoint))
             .update_expression("SET lease_until = :until")
-            .expression_attribute_values(":until", number(until));
+            .expression_attribute_values(":until", number(now + Self::LONGEST_OWNED + seconds));
         within(request.send()).await?.map(drop).map_err(|error| failure(&error))
     }
 
-    /// Writes the whole item, which frees the lease; keeps what is there if it is newer.
-    pub(super) async fn write(&self, endpoint: &str, known: &KnownKeys) -> Result<(), TableError> {
+    /// Writes the whole item, which frees the lease; only where the keys are still those of `seen`, so that nobody who
+    /// comes late writes over newer ones.
+    pub(super) async fn write(
+        &self,
+        endpoint: &str,
+        known: &KnownKeys,
+        seen: &UntrustedItem,
+    ) -> Result<(), TableError> {
+        let (unchanged, fetched_at) = seen.unchanged();
         let request = self
             .client
             .put_item()
@@ -145,9 +167,8 @@ impl KeysTable {
             .item("fetched_at", number(known.fetched_at))
             .item("refresh_at", number(known.refresh_at))
             .item("expires_at", number(known.expires_at))
-            .condition_expression("attribute_not_exists(fetched_at) OR NOT fetched_at BETWEEN :newer AND :latest")
-            .expression_attribute_values(":newer", number(known.fetched_at + 1))
-            .expression_attribute_values(":latest", number(known.fetched_at + Self::LONGEST_LEASE));
+            .condition_expression(unchanged)
+            .set_expression_attribute_values(fetched_at);
         match within(request.send()).await? {
             Err(error)
                 if error.as_service_error().is_none_or(|error| !error.is_conditional_check_failed_exception()) =>

@@ -1,11 +1,17 @@
 //! The keys of one issuer: in memory, else from the shared table, else from Okta.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -42,6 +48,8 @@ struct Live {
     known: RwLock<Option<Arc<KnownKeys>>>,
     /// Whoever holds it is the one that looks for keys. A call whose key is known and fresh never asks for it.
     slots: Mutex<Slots>,
+    /// How many calls have looked for keys: who waited while another did shares its result, good or bad.
+    looks: AtomicU64,
 }
 
 /// When the network may be asked again, in epoch seconds.
@@ -67,11 +75,9 @@ enum Want<'k> {
 const LOOK_COOLDOWN: u64 = 10;
 /// Okta is asked again after this many seconds, whether it answered or not, while there are keys to go on with.
 const OKTA_COOLDOWN: u64 = 30;
-/// A refresh is over, one way or the other, after this many seconds: 2 for Okta, 0.5 for the table.
-const REFRESH_TAKES_AT_MOST: u64 = 3;
-/// How often, and how many times, the item is read again while somebody else refreshes it.
+/// How often, and for how long, the item is read again while somebody else refreshes it.
 const WAIT_STEP: Duration = Duration::from_millis(50);
-const WAIT_STEPS: u32 = 20;
+const WAIT: Duration = Duration::from_secs(1);
 
 impl KeyStore {
     /// Keys that never change, and no network.
@@ -83,15 +89,14 @@ impl KeyStore {
     /// Keys from the issuer's endpoint, shared through the table where there is one.
     #[must_use]
     pub fn live(okta: KeysEndpoint, table: Option<KeysTable>, freshness: Freshness) -> Self {
-        let (known, slots) = (RwLock::default(), Mutex::default());
-        Self(Source::Live(Box::new(Live { okta, table, freshness, known, slots })))
+        let (known, slots, looks) = (RwLock::default(), Mutex::default(), AtomicU64::default());
+        Self(Source::Live(Box::new(Live { okta, table, freshness, known, slots, looks })))
     }
 
     /// Loads the keys before the first call. A failure is not one yet: the next call tries again.
     pub async fn load(&self, now: u64) {
         if let Source::Live(live) = &self.0 {
-            let mut slots = live.slots.lock().await;
-            live.look_for(Want::Keys, &mut slots, now).await;
+            live.wait_for_turn_and_look_for(Want::Keys, now).await;
         }
     }
 
@@ -118,19 +123,25 @@ impl Live {
                 Ok(mut slots) => self.look_for(Want::FreshKeys, &mut slots, now).await,
                 Err(_) => return Ok(key),
             },
-            (Some(_), None) => self.look_for(Want::Kid(kid), &mut *self.slots.lock().await, now).await,
-            (None, _) => self.look_for(Want::Keys, &mut *self.slots.lock().await, now).await,
+            (Some(_), None) => self.wait_for_turn_and_look_for(Want::Kid(kid), now).await,
+            (None, _) => self.wait_for_turn_and_look_for(Want::Keys, now).await,
         }
         let known = self.usable(now).ok_or(KeyError::Unavailable)?;
         known.keys.key(kid).cloned().ok_or(KeyError::UnknownKid)
     }
 
+    async fn wait_for_turn_and_look_for(&self, want: Want<'_>, now: u64) {
+        let looks = self.looks.load(Ordering::Relaxed);
+        let mut slots = self.slots.lock().await;
+        if looks == self.looks.load(Ordering::Relaxed) {
+            self.look_for(want, &mut slots, now).await;
+        }
+    }
+
     /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
     /// only a store without any keys has nothing to go on with and always asks.
     async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
-        if self.has(want, now) {
-            return; // somebody found it while this call waited for its turn
-        }
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let slot = match want {
             Want::Keys => &mut 0,
             Want::FreshKeys => &mut slots.for_fresh_keys,
@@ -150,8 +161,9 @@ impl Live {
             Some(table) => match table.claim(self.okta.url(), &seen, now).await {
                 Ok(Claim::Won) => Some(table),
                 Ok(Claim::Lost(item)) => {
-                    let held = item.leased_until(now).is_some_and(|until| until > now + KeysTable::LEASE);
-                    if self.wait_for_owner(table, item, want, now).await || held || self.usable(now).is_some() {
+                    let held = item.is_held(now);
+                    self.wait_for_owner(table, item, want, now).await;
+                    if held || self.usable(now).is_some() {
                         return;
                     }
                     Some(table)
@@ -162,7 +174,7 @@ impl Live {
                 }
             },
         };
-        self.refresh(table, slots, now).await;
+        self.refresh(table.map(|table| (table, &seen)), slots, now).await;
     }
 
     /// What the table has, taken over if it is good. A table that does not answer is not asked again by this call.
@@ -180,8 +192,8 @@ impl Live {
         }
     }
 
-    /// Asks Okta, and shares what it answers.
-    async fn refresh(&self, table: Option<&KeysTable>, slots: &mut Slots, now: u64) {
+    /// Asks Okta, and shares what it answers through the table, in the place of the item that was seen there.
+    async fn refresh(&self, table: Option<(&KeysTable, &UntrustedItem)>, slots: &mut Slots, now: u64) {
         if self.usable(now).is_some() {
             slots.okta = now + OKTA_COOLDOWN;
         }
@@ -196,18 +208,17 @@ impl Live {
                     "keys refreshed"
                 );
                 match table {
-                    Some(table) => table.write(self.okta.url(), &known).await,
+                    Some((table, seen)) => table.write(self.okta.url(), &known, seen).await,
                     None => Ok(()),
                 }
             }
             Err(error) => {
                 warn!(keys_endpoint = self.okta.url(), %error, "the keys cannot be refreshed");
                 let FetchError::Status { retry_after: Some(seconds), .. } = error else { return };
-                let until = now + seconds.min(KeysTable::LONGEST_LEASE - KeysTable::LEASE);
-                slots.okta = slots.okta.max(until);
+                let seconds = seconds.min(KeysTable::LONGEST_HOLD);
+                slots.okta = slots.okta.max(now + seconds);
                 match table {
-                    // Longer than any owner's lease, which tells the others not to go to Okta by themselves.
-                    Some(table) => table.hold(self.okta.url(), until + KeysTable::LEASE).await,
+                    Some((table, _)) => table.hold(self.okta.url(), seconds, now).await,
                     None => Ok(()),
                 }
             }
@@ -217,25 +228,26 @@ impl Live {
         }
     }
 
-    /// Reads the item again and again while its owner can be expected to write it. Whether that brought what is wanted.
-    async fn wait_for_owner(&self, table: &KeysTable, item: UntrustedItem, want: Want<'_>, now: u64) -> bool {
-        let mut item = item;
-        for _ in 0..WAIT_STEPS {
-            self.adopt(&item, now);
-            let claimed_at = item.leased_until(now).map(|until| until.saturating_sub(KeysTable::LEASE));
-            let at_work = claimed_at.is_some_and(|at| (at..=at + REFRESH_TAKES_AT_MOST).contains(&now));
-            // What is due is still good: nobody waits for it.
-            if self.has(want, now) || !at_work || matches!(want, Want::FreshKeys) {
-                break;
+    /// Reads the item again and again, for [`WAIT`] at most, while its owner can be expected to write it.
+    async fn wait_for_owner(&self, table: &KeysTable, item: UntrustedItem, want: Want<'_>, now: u64) {
+        let written = async {
+            let mut item = item;
+            loop {
+                self.adopt(&item, now);
+                // What is due is still good: nobody waits for it.
+                if self.has(want, now) || !item.is_being_refreshed(now) || matches!(want, Want::FreshKeys) {
+                    return;
+                }
+                sleep(WAIT_STEP).await;
+                match table.read(self.okta.url()).await {
+                    Ok(read) => item = read,
+                    Err(error) => debug!(keys_endpoint = self.okta.url(), %error, "waiting for keys"),
+                }
             }
-            sleep(WAIT_STEP).await;
-            match table.read(self.okta.url()).await {
-                Ok(read) => item = read,
-                Err(error) => debug!(keys_endpoint = self.okta.url(), %error, "waiting for keys"),
-            }
+        };
+        if timeout(WAIT, written).await.is_err() {
+            debug!(keys_endpoint = self.okta.url(), "waited in vain for keys");
         }
-        self.adopt(&item, now);
-        self.has(want, now)
     }
 
     /// An unknown kid is no reason to refresh what was refreshed less than [`OKTA_COOLDOWN`] ago.
