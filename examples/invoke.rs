@@ -30,7 +30,7 @@ const ENVIRONMENT: &str = include_str!("../events/env.json");
 async fn main() -> Result<(), Box<dyn Error>> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").ok_or("events/env.json has no \"Parameters\"")?;
-    let config = Config::load(|name| variables.get(name).cloned(), |path| fs::read_to_string(path))?;
+    let config = Config::load(|name| variables.get(name).map(Into::into), |path| fs::read_to_string(path))?;
     let authorizer = Authorizer::new(config, None, Roots::Embedded);
 
     let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();

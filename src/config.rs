@@ -1,6 +1,6 @@
 //! The configuration: environment variables, parsed once and whole.
 
-use std::{fmt, io};
+use std::{ffi::OsString, fmt, io};
 
 use url::{Host, Url};
 
@@ -91,7 +91,7 @@ impl Config {
     /// # Errors
     /// The first variable that is missing or malformed.
     pub fn load(
-        variable: impl Fn(&str) -> Option<String>,
+        variable: impl Fn(&str) -> Option<OsString>,
         read: impl Fn(&str) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
         let env = Environment { variable, read };
@@ -102,7 +102,7 @@ impl Config {
             audiences,
             client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
             pinned_keys: env.pinned_keys()?,
-            keys_table: env.value("KEYS_TABLE_NAME"),
+            keys_table: env.value("KEYS_TABLE_NAME")?,
             freshness: Freshness {
                 refresh_seconds: env.seconds("KEYS_REFRESH_SECONDS", 3_600)?,
                 max_stale_seconds: env.seconds("KEYS_MAX_STALE_SECONDS", 86_400)?,
@@ -128,7 +128,7 @@ impl Config {
                 "`unauthorized` or `deny`",
                 &[("unauthorized", InvalidTokenResponse::Unauthorized), ("deny", InvalidTokenResponse::Deny)],
             )?,
-            api_key_claim: env.value("API_KEY_CLAIM"),
+            api_key_claim: env.value("API_KEY_CLAIM")?,
             context_claims: env.list("CONTEXT_CLAIMS")?.unwrap_or_default(),
             introspection: env.introspection()?,
             ca_bundle: env.ca_bundle()?,
@@ -141,14 +141,16 @@ struct Environment<V, R> {
     read: R,
 }
 
-impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
+impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
     /// An empty value means unset.
-    fn value(&self, name: &str) -> Option<String> {
-        (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    fn value(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some(value) = (self.variable)(name) else { return Ok(None) };
+        let value = value.into_string().map_err(|_| error(name, "is not Unicode", "text in UTF-8"))?;
+        Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
     }
 
     fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
-        let Some(value) = self.value(name) else { return Ok(None) };
+        let Some(value) = self.value(name)? else { return Ok(None) };
         let items: Vec<_> = value.split(',').map(|item| item.trim().to_owned()).collect();
         if items.iter().any(String::is_empty) {
             return Err(error(name, "has an empty item", "one value, or several separated by commas"));
@@ -163,7 +165,7 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
         range: std::ops::RangeInclusive<N>,
         accepted: &'static str,
     ) -> Result<N, ConfigError> {
-        let Some(value) = self.value(name) else { return Ok(default) };
+        let Some(value) = self.value(name)? else { return Ok(default) };
         // `parse` alone would take a sign.
         let number = value.parse().ok().filter(|number| range.contains(number) && !value.starts_with('+'));
         number.ok_or_else(|| error(name, &format!("is {}", shown(&value)), accepted))
@@ -180,7 +182,7 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
         accepted: &'static str,
         choices: &[(&str, T)],
     ) -> Result<T, ConfigError> {
-        let value = self.value(name);
+        let value = self.value(name)?;
         let chosen = match &value {
             None => choices.first(),
             Some(value) => choices.iter().find(|(word, _)| word == value),
@@ -216,14 +218,14 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
 
     fn keys_endpoint(&self) -> Result<Option<Url>, ConfigError> {
         let accepted = "an https URL";
-        self.value("OKTA_KEYS_ENDPOINT")
+        self.value("OKTA_KEYS_ENDPOINT")?
             .map(|text| url(&text).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted)))
             .transpose()
     }
 
     fn pinned_keys(&self) -> Result<Option<KeySet>, ConfigError> {
         let wrong = |problem: String| error("OKTA_JWKS", &problem, "a JWKS as JSON with an RSA key for RS256");
-        self.value("OKTA_JWKS")
+        self.value("OKTA_JWKS")?
             .map(|json| KeySet::parse(json.as_bytes()).map_err(|reason| wrong(format!("is unusable: {reason}"))))
             .transpose()
     }
@@ -231,7 +233,7 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
     fn rules(&self) -> Result<Rules, ConfigError> {
         let wrong =
             |problem: &str| error("POLICY_FILE", problem, "the path of a rules file as the README describes it");
-        let path = self.value("POLICY_FILE");
+        let path = self.value("POLICY_FILE")?;
         let text = match &path {
             None => EMBEDDED_POLICY.to_owned(),
             Some(path) => (self.read)(path)
@@ -247,12 +249,12 @@ impl<V: Fn(&str) -> Option<String>, R: Fn(&str) -> io::Result<String>> Environme
         }
         let missing =
             || error("OKTA_CLIENT_ID", "is not set beside OKTA_INTROSPECT", "the id of a client of the issuer");
-        let id = self.value("OKTA_CLIENT_ID").ok_or_else(missing)?;
-        Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET") }))
+        let id = self.value("OKTA_CLIENT_ID")?.ok_or_else(missing)?;
+        Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET")? }))
     }
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = self.value("SSL_CERT_FILE") else { return Ok(None) };
+        let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
         let wrong = |problem: String| error("SSL_CERT_FILE", &problem, "the path of a bundle of certificates in PEM");
         (self.read)(&path)
             .map(Some)
@@ -269,10 +271,13 @@ fn url(text: &str) -> Result<Url, &'static str> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => return Err("is a URL without a host"),
     };
-    // The parser mends `https:/host` and the like, which would then never equal an `iss`.
+    // The parser mends what the prefix shows to be wrong: `https:/host`, `https:///host`, line breaks, backslashes.
     let protected = text.starts_with("https://") || (loopback && text.starts_with("http://"));
     if !protected {
         return Err("is not https");
+    }
+    if text.contains(":///") || text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
+        return Err("is not a URL");
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("has credentials, a query or a fragment");
@@ -299,7 +304,7 @@ mod tests {
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let variable = |name: &str| {
             let found = variables.iter().rev().find(|(known, _)| *known == name);
-            found.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| (*value).to_owned())
+            found.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| OsString::from(*value))
         };
         let read = |path: &str| match path {
             "/opt/policy.toml" => Ok("[[allow]]\nroutes = ['GET /a']\n".to_owned()),
@@ -375,6 +380,9 @@ mod tests {
             ("OKTA_ISSUER", "HTTPS://example.okta.com", "is not https"),
             ("OKTA_ISSUER", "http://127.0.0.1.example.com", "is not https"),
             ("OKTA_ISSUER", "https://", "is not a URL"),
+            ("OKTA_ISSUER", "https:///oauth2/default", "is not a URL"),
+            ("OKTA_ISSUER", "https://exam\tple.okta.com", "is not a URL"),
+            ("OKTA_ISSUER", "https://example.okta.com\\x", "is not a URL"),
             ("OKTA_ISSUER", "https://u:p@example.okta.com", "has credentials, a query or a fragment"),
             ("OKTA_ISSUER", "https://example.okta.com?x", "has credentials, a query or a fragment"),
             ("OKTA_ISSUER", "https://a.okta.com,,https://b.okta.com", "has an empty item"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerRequest;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 /// A TOKEN authorizer event, as its sender wrote it. Its `Debug` shows nothing of the token.
 ///
@@ -22,16 +22,17 @@ impl fmt::Debug for TokenEvent {
 }
 
 impl TokenEvent {
-    /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`.
+    /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`; a token or an ARN that is
+    /// no string is as good as absent.
     #[must_use]
     pub fn parse(payload: &RawValue) -> Option<Self> {
-        // An array would pass for the struct's members in their order.
-        let object = payload.get().starts_with('{');
-        let event: ApiGatewayCustomAuthorizerRequest = serde_json::from_str(payload.get()).ok().filter(|_| object)?;
-        event
-            .type_
-            .is_none_or(|kind| kind == "TOKEN")
-            .then_some(Self { unverified_token: event.authorization_token, method_arn: event.method_arn })
+        let mut members: Map<String, Value> = serde_json::from_str(payload.get()).ok()?;
+        if members.get("type").is_some_and(|kind| kind != "TOKEN") {
+            return None;
+        }
+        members.retain(|_, value| value.is_string());
+        let event: ApiGatewayCustomAuthorizerRequest = serde_json::from_value(members.into()).ok()?;
+        Some(Self { unverified_token: event.authorization_token, method_arn: event.method_arn })
     }
 }
 
@@ -113,15 +114,9 @@ mod tests {
         assert_eq!(event(r#"{"type":"TOKEN","authorizationToken":"t","methodArn":"a"}"#), Some(both.clone()));
         assert_eq!(event(r#"{"authorizationToken":"t","methodArn":"a","more":[1]}"#), Some(both));
         assert_eq!(event("{}"), Some((None, None)));
-        for other in [
-            "null",
-            "7",
-            "[]",
-            r#"["TOKEN","t","a"]"#,
-            r#""TOKEN""#,
-            r#"{"type":"REQUEST"}"#,
-            r#"{"authorizationToken":7}"#,
-        ] {
+        assert_eq!(event(r#"{"authorizationToken":7,"methodArn":["a"]}"#), Some((None, None)));
+        for other in ["null", "7", "[]", r#"["TOKEN","t","a"]"#, r#""TOKEN""#, r#"{"type":"REQUEST"}"#, r#"{"type":7}"#]
+        {
             assert_eq!(event(other), None, "{other}");
         }
     }

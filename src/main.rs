@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     telemetry::init(variable("AWS_LAMBDA_LOG_FORMAT").as_deref(), variable("AWS_LAMBDA_LOG_LEVEL").as_deref())?;
-    let config = Config::load(variable, |path| fs::read_to_string(path))?;
+    let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     // The runtime would panic without them.
     for name in ["RUNTIME_API", "FUNCTION_NAME", "FUNCTION_MEMORY_SIZE", "FUNCTION_VERSION"] {
         let name = format!("AWS_LAMBDA_{name}");

@@ -1,5 +1,12 @@
 //! The sample events say what their names promise.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where and stop"
+)]
+
 use std::{fs, path::Path};
 
 use okta_authorizer::{
@@ -20,7 +27,7 @@ fn sample(name: &str) -> String {
 
 async fn outcome(name: &str) -> Outcome {
     let environment: Value = serde_json::from_str(&sample("env.json")).unwrap();
-    let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.to_owned());
+    let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.into());
     let config = Config::load(variable, |path| fs::read_to_string(path)).unwrap();
     let event: Box<RawValue> = serde_json::from_str(&sample(name)).unwrap();
     Authorizer::new(config, None, Roots::Embedded).decide(&event, NOW).await.outcome
