@@ -212,7 +212,7 @@ impl Authorizer {
     }
 
     fn grant(&self, claims: &Claims, requested: &MethodArn) -> Granted {
-        let grants = self.rules.grants(claims);
+        let grants = self.rules.grants(claims, requested);
         let policy = policy(&grants, requested, self.bounds);
         let response = Response {
             principal_id: claims.principal().to_owned(),
@@ -223,19 +223,20 @@ impl Authorizer {
         Granted {
             response,
             verdict: policy.verdict,
-            left_out: policy.left_out,
+            left_out: policy.left_out + grants.left_out,
             unusable_values: grants.unusable_values,
         }
     }
 
     fn context(&self, claims: &Claims) -> BTreeMap<String, String> {
         let chosen = self.context_claims.iter().map(|name| (name.as_str(), claims.text(name)));
-        let json = |name| claims.values(name).and_then(|values| serde_json::to_string(&values).ok());
+        let list = |name| claims.values(name).ok().flatten();
+        let json = |name| list(name).and_then(|values| serde_json::to_string(&values).ok());
         let standard = [
             ("uid", claims.uid().map(str::to_owned)),
             ("sub", Some(claims.subject().to_owned())),
             ("cid", claims.client_id().map(str::to_owned)),
-            ("scopes", claims.values("scopes").map(|scopes| scopes.join(" "))),
+            ("scopes", list("scopes").map(|scopes| scopes.join(" "))),
             ("groups", json("groups")),
             ("tenants", json("tenants")),
         ];
@@ -270,7 +271,7 @@ fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {
 }
 
 fn only_value(claims: &Claims, claim: &str) -> Option<String> {
-    let mut values = claims.values(claim)?;
+    let mut values = claims.values(claim).ok().flatten()?;
     values.pop().filter(|value| values.is_empty() && !value.is_empty())
 }
 

@@ -98,7 +98,6 @@ impl Config {
         let issuers = env.issuers()?;
         let audiences = env.list("OKTA_AUDIENCE")?.unwrap_or_else(|| vec!["api://default".to_owned()]);
         Ok(Self {
-            issuers,
             audiences,
             client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
             pinned_keys: env.pinned_keys()?,
@@ -130,7 +129,8 @@ impl Config {
             )?,
             api_key_claim: env.value("API_KEY_CLAIM")?,
             context_claims: env.list("CONTEXT_CLAIMS")?.unwrap_or_default(),
-            introspection: env.introspection()?,
+            introspection: env.introspection(&issuers)?,
+            issuers,
             ca_bundle: env.ca_bundle()?,
         })
     }
@@ -219,7 +219,12 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
     fn keys_endpoint(&self) -> Result<Option<Url>, ConfigError> {
         let accepted = "an https URL";
         self.value("OKTA_KEYS_ENDPOINT")?
-            .map(|text| url(&text).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted)))
+            .map(|text| {
+                // Okta's org authorization server takes a query: `?client_id=…`.
+                let (path, _) = text.split_once('?').unwrap_or((&text, ""));
+                url(path).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted))?;
+                Url::parse(&text).map_err(|_| error("OKTA_KEYS_ENDPOINT", "is not a URL", accepted))
+            })
             .transpose()
     }
 
@@ -243,12 +248,18 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
         Rules::parse(&text).map_err(|reason| wrong(&format!("names {}, wrong on {reason}", shown(file))))
     }
 
-    fn introspection(&self) -> Result<Option<ClientCredentials>, ConfigError> {
+    fn introspection(&self, issuers: &[Issuer]) -> Result<Option<ClientCredentials>, ConfigError> {
         if !self.choice("OKTA_INTROSPECT", "`true` or `false`", &[("false", false), ("true", true)])? {
             return Ok(None);
         }
         let missing =
             || error("OKTA_CLIENT_ID", "is not set beside OKTA_INTROSPECT", "the id of a client of the issuer");
+        let mut hosts = issuers.iter().map(|issuer| issuer.introspection_endpoint.authority());
+        let first = hosts.next();
+        if hosts.any(|host| Some(host) != first) {
+            let problem = "is set beside issuers on several hosts, which would all be told the client's secret";
+            return Err(error("OKTA_INTROSPECT", problem, "`true` beside issuers on one host"));
+        }
         let id = self.value("OKTA_CLIENT_ID")?.ok_or_else(missing)?;
         Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET")? }))
     }
@@ -412,6 +423,10 @@ mod tests {
             assert!(error.to_string().starts_with(name) && !error.to_string().contains('\n'));
         }
         assert_eq!(load(&[("OKTA_INTROSPECT", "true")]).unwrap_err().variable, "OKTA_CLIENT_ID");
+        let several = |issuers| [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_ISSUER", issuers)];
+        let two_hosts = several("https://a.okta.com/x,https://b.okta.com/x");
+        assert_eq!(load(&two_hosts).unwrap_err().variable, "OKTA_INTROSPECT");
+        assert!(load(&several("https://a.okta.com/x,https://a.okta.com/y")).is_ok());
         let both =
             [("OKTA_ISSUER", "https://a.okta.com,https://b.okta.com"), ("OKTA_KEYS_ENDPOINT", "https://a.okta.com")];
         assert_eq!(load(&both).unwrap_err().variable, "OKTA_KEYS_ENDPOINT");

@@ -92,6 +92,12 @@ impl MethodArn {
         self.text.get(self.stage_len + 1 + self.method_len..).unwrap_or_default()
     }
 
+    /// `{METHOD}/{path}`, untrusted: what the ARN says behind the stage.
+    #[must_use]
+    pub fn tail(&self) -> &str {
+        self.text.get(self.stage_len + 1..).unwrap_or_default()
+    }
+
     /// A resource on this API and stage: `tail` is `{METHOD}/{path}`.
     #[must_use]
     pub fn resource(&self, tail: &str) -> String {

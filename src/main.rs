@@ -36,12 +36,7 @@ fn main() -> ExitCode {
 async fn run() -> anyhow::Result<()> {
     telemetry::init(variable("AWS_LAMBDA_LOG_FORMAT").as_deref(), variable("AWS_LAMBDA_LOG_LEVEL").as_deref())?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
-    // The runtime would panic without them.
-    for name in ["RUNTIME_API", "FUNCTION_NAME", "FUNCTION_MEMORY_SIZE", "FUNCTION_VERSION"] {
-        let name = format!("AWS_LAMBDA_{name}");
-        env::var(&name)
-            .map_err(|_| anyhow!("{name} is not set; accepted: what Lambda sets, for this runs in Lambda"))?;
-    }
+    check_lambda()?;
     let roots = match config.ca_bundle.clone() {
         None => Roots::Embedded,
         Some(pem) => Roots::from_pem(pem).map_err(|problem| ConfigError {
@@ -60,6 +55,20 @@ async fn run() -> anyhow::Result<()> {
     Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))
 }
 
+/// The runtime would panic without what Lambda sets.
+fn check_lambda() -> anyhow::Result<()> {
+    let given = |name: &str| variable(name).ok_or_else(|| anyhow!("{name} is not set; accepted: what Lambda sets"));
+    given("AWS_LAMBDA_FUNCTION_NAME")?;
+    given("AWS_LAMBDA_FUNCTION_VERSION")?;
+    let memory = given("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
+    let _: i32 =
+        memory.parse().context("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number; accepted: what Lambda sets")?;
+    let api = given("AWS_LAMBDA_RUNTIME_API")?;
+    url::Url::parse(&format!("http://{api}"))
+        .map(drop)
+        .context("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets")
+}
+
 async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
     let start = Instant::now();
     let decision = authorizer.decide(&event.payload, now()).await;
@@ -70,8 +79,10 @@ async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) 
 /// Lambda gives region and credentials in the environment; elsewhere the SDK looks for them as it always does.
 async fn keys_table(name: String, roots: &Roots) -> anyhow::Result<KeysTable> {
     let region = variable("AWS_REGION");
-    let tls =
-        TlsContext::builder().with_trust_store(roots.for_dynamodb(region.as_deref().unwrap_or_default())).build()?;
+    // AWS uses other roots in China, and somebody else's endpoint may use any.
+    let any_endpoint = region.as_deref().is_none_or(|region| region.starts_with("cn-"))
+        || ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().any(|name| variable(name).is_some());
+    let tls = TlsContext::builder().with_trust_store(roots.for_dynamodb(any_endpoint)).build()?;
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(tls)

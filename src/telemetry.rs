@@ -1,6 +1,6 @@
 //! What the authorizer says: one line per decision, and nothing secret in any.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use tracing::{Level, error, info, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -20,7 +20,12 @@ use crate::authorizer::{Decision, Outcome};
 /// # Errors
 /// When logging has been set up before.
 pub fn init(format: Option<&str>, level: Option<&str>) -> Result<(), TryInitError> {
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let level = match level {
+        // Lambda's name for what is worse than ERROR; nothing here is.
+        Some(level) if level.eq_ignore_ascii_case("fatal") => LevelFilter::OFF,
+        Some(level) => level.parse().unwrap_or(LevelFilter::INFO),
+        None => LevelFilter::INFO,
+    };
     let lines = match format {
         Some(format) if format.eq_ignore_ascii_case("text") => layer().with_ansi(false).with_target(false).boxed(),
         _ => {
@@ -45,9 +50,9 @@ impl Decision {
     pub fn log(&self, request_id: &str, took: Duration) {
         let about = &self.about;
         let [kid, uid, cid, jti] =
-            [&about.kid, &about.uid, &about.cid, &about.jti].map(|text| text.as_deref().map(Printable));
-        let method = about.method_arn.as_ref().map(|arn| Printable(arn.method()));
-        let path = about.method_arn.as_ref().map(|arn| Printable(arn.untrusted_path()));
+            [&about.kid, &about.uid, &about.cid, &about.jti].map(|text| text.as_deref().map(printable));
+        let method = about.method_arn.as_ref().map(|arn| printable(arn.method()));
+        let path = about.method_arn.as_ref().map(|arn| printable(arn.untrusted_path()));
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (outcome, reason) = match &self.outcome {
             Outcome::Granted(granted) if granted.is_allowed() => ("allow", granted.verdict.name()),
@@ -64,12 +69,12 @@ impl Decision {
                 $level!(
                     outcome,
                     reason,
-                    kid = kid.as_ref().map(tracing::field::display),
-                    uid = uid.as_ref().map(tracing::field::display),
-                    cid = cid.as_ref().map(tracing::field::display),
-                    jti = jti.as_ref().map(tracing::field::display),
-                    method = method.as_ref().map(tracing::field::display),
-                    path = path.as_ref().map(tracing::field::display),
+                    kid,
+                    uid,
+                    cid,
+                    jti,
+                    method,
+                    path,
                     resources_left_out = left_out,
                     unusable_values = unusable,
                     microseconds,
@@ -84,23 +89,19 @@ impl Decision {
 
 /// Somebody else's text as a log may show it: bounded, and all but plain ASCII escaped, so that neither line breaks nor
 /// the direction of writing can be forged.
-struct Printable<'a>(&'a str);
-
-impl Printable<'_> {
+fn printable(text: &str) -> String {
     const MAX_CHARACTERS: usize = 256;
-}
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars().take(Self::MAX_CHARACTERS) {
-            if matches!(character, ' '..='~') {
-                write!(f, "{character}")?;
-            } else {
-                write!(f, "{}", character.escape_unicode())?;
-            }
+    let mut shown = String::new();
+    for character in text.chars().take(MAX_CHARACTERS) {
+        match character {
+            ' '..='~' => shown.push(character),
+            _ => shown.extend(character.escape_unicode()),
         }
-        if self.0.chars().nth(Self::MAX_CHARACTERS).is_some() { f.write_str("…") } else { Ok(()) }
     }
+    if text.chars().nth(MAX_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -109,9 +110,9 @@ mod tests {
 
     #[test]
     fn somebody_elses_text_cannot_forge_a_line() {
-        assert_eq!(Printable("a \"b\" %0a").to_string(), "a \"b\" %0a");
-        assert_eq!(Printable("a\nb\u{202e}c\u{7f}é").to_string(), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
-        assert_eq!(Printable(&"x".repeat(256)).to_string(), "x".repeat(256));
-        assert_eq!(Printable(&"x".repeat(257)).to_string(), "x".repeat(256) + "…");
+        assert_eq!(printable("a \"b\" %0a"), "a \"b\" %0a");
+        assert_eq!(printable("a\nb\u{202e}c\u{7f}é"), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
+        assert_eq!(printable(&"x".repeat(256)), "x".repeat(256));
+        assert_eq!(printable(&"x".repeat(257)), "x".repeat(256) + "…");
     }
 }

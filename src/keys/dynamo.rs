@@ -30,6 +30,15 @@ pub(super) struct TableError(String);
 #[derive(Debug, Default)]
 pub(super) struct UntrustedItem(HashMap<String, AttributeValue>);
 
+/// Which lease is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// One that nobody holds.
+    IfFree,
+    /// The one that was seen last, from an owner that has not come back in time. One of many can have it.
+    TakeOver,
+}
+
 /// Who may refresh.
 #[derive(Debug)]
 pub(super) enum Claim {
@@ -66,11 +75,11 @@ impl UntrustedItem {
         self.number("lease_until").is_some_and(|until| held.contains(&until))
     }
 
-    /// The condition that the keys are still these, and its value. Whatever a corrupt item has there, it compares.
-    fn unchanged(&self) -> (&'static str, Option<HashMap<String, AttributeValue>>) {
-        match self.0.get("fetched_at") {
-            Some(value) => ("fetched_at = :seen", Some(HashMap::from([(":seen".to_owned(), value.clone())]))),
-            None => ("attribute_not_exists(fetched_at)", None),
+    /// The condition that an attribute is still the same, with its value. Whatever a corrupt item has there, it compares.
+    fn unchanged(&self, name: &str) -> (String, Option<(String, AttributeValue)>) {
+        match self.0.get(name) {
+            Some(value) => (format!("{name} = :seen_{name}"), Some((format!(":seen_{name}"), value.clone()))),
+            None => (format!("attribute_not_exists({name})"), None),
         }
     }
 
@@ -81,7 +90,7 @@ impl UntrustedItem {
 
 impl KeysTable {
     /// How long a lease lasts, in seconds: more than a refresh can take, so that its owner is dead when it lapses.
-    pub(super) const LEASE: u64 = 30;
+    const LEASE: u64 = 30;
     /// The longest `Retry-After` that is honoured, in seconds.
     pub(super) const LONGEST_HOLD: u64 = 300;
     /// The longest that an owner's lease can look to another instance's clock. A hold is longer: that tells the others
@@ -91,7 +100,7 @@ impl KeysTable {
     /// refreshes for ever.
     const LONGEST_LEASE: u64 = Self::LONGEST_OWNED + Self::LONGEST_HOLD;
     /// A refresh is over, one way or the other, after this many seconds: 2 for Okta, 0.5 for the table.
-    const REFRESH_TAKES_AT_MOST: u64 = 3;
+    pub(super) const REFRESH_TAKES_AT_MOST: u64 = 3;
     /// How far the clocks of two instances may differ, in seconds.
     const CLOCK_TOLERANCE: u64 = 5;
     /// How long one operation may take.
@@ -110,21 +119,40 @@ impl KeysTable {
         Ok(UntrustedItem(output.item.unwrap_or_default()))
     }
 
-    /// Claims the refresh until `now + LEASE`: only where nobody holds the lease, and the keys are still those of `seen`.
-    pub(super) async fn claim(&self, endpoint: &str, seen: &UntrustedItem, now: u64) -> Result<Claim, TableError> {
-        let free = "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)";
-        let (unchanged, fetched_at) = seen.unchanged();
+    /// Claims the refresh until `now + LEASE`, where the keys are still those of `seen` and the lease is to be had.
+    pub(super) async fn claim(
+        &self,
+        endpoint: &str,
+        seen: &UntrustedItem,
+        lease: Lease,
+        now: u64,
+    ) -> Result<Claim, TableError> {
+        let (unchanged, fetched_at) = seen.unchanged("fetched_at");
+        let mut values: HashMap<_, _> = fetched_at.into_iter().collect();
+        let mut until = now + Self::LEASE;
+        let to_be_had = match lease {
+            Lease::IfFree => {
+                values.insert(":soon".to_owned(), number(now + 1));
+                values.insert(":latest".to_owned(), number(now + Self::LONGEST_LEASE));
+                "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)".to_owned()
+            }
+            Lease::TakeOver => {
+                // Within one second two leases would be the same, and everybody could take the same one over.
+                until += u64::from(seen.number("lease_until") == Some(until));
+                let (still_held, lease_until) = seen.unchanged("lease_until");
+                values.extend(lease_until);
+                still_held
+            }
+        };
         let request = self
             .client
             .update_item()
             .table_name(&self.name)
             .key("PK", partition_key(endpoint))
             .update_expression("SET lease_until = :until")
-            .condition_expression(format!("{free} AND {unchanged}"))
-            .set_expression_attribute_values(fetched_at)
-            .expression_attribute_values(":until", number(now + Self::LEASE))
-            .expression_attribute_values(":soon", number(now + 1))
-            .expression_attribute_values(":latest", number(now + Self::LONGEST_LEASE))
+            .condition_expression(format!("{to_be_had} AND {unchanged}"))
+            .set_expression_attribute_values(Some(values))
+            .expression_attribute_values(":until", number(until))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match within(request.send()).await? {
             Ok(_) => Ok(Claim::Won),
@@ -157,7 +185,7 @@ impl KeysTable {
         known: &KnownKeys,
         seen: &UntrustedItem,
     ) -> Result<(), TableError> {
-        let (unchanged, fetched_at) = seen.unchanged();
+        let (unchanged, fetched_at) = seen.unchanged("fetched_at");
         let request = self
             .client
             .put_item()
@@ -168,7 +196,7 @@ impl KeysTable {
             .item("refresh_at", number(known.refresh_at))
             .item("expires_at", number(known.expires_at))
             .condition_expression(unchanged)
-            .set_expression_attribute_values(fetched_at);
+            .set_expression_attribute_values(fetched_at.map(|value| HashMap::from([value])));
         match within(request.send()).await? {
             Err(error)
                 if error.as_service_error().is_none_or(|error| !error.is_conditional_check_failed_exception()) =>

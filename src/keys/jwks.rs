@@ -66,7 +66,7 @@ impl KeySet {
             return Err(KeySetError::TooLarge);
         }
         let json = std::str::from_utf8(json).map_err(|_| KeySetError::NotAJwks)?;
-        let document: Document<'_> = serde_json::from_str(json).map_err(|_| KeySetError::NotAJwks)?;
+        let document: Document<'_> = object(json).ok_or(KeySetError::NotAJwks)?;
         if document.keys.len() > Self::MAX_KEYS {
             return Err(KeySetError::TooManyKeys { count: document.keys.len() });
         }
@@ -141,8 +141,13 @@ impl From<RsaKey> for VerifyingKey {
     }
 }
 
+/// A struct out of a JSON object; serde would take its members in their order from an array as well.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
+}
+
 fn usable(json: &RawValue) -> Option<(String, RsaKey)> {
-    let jwk: Jwk = serde_json::from_str(json.get()).ok()?;
+    let jwk: Jwk = object(json.get())?;
     let for_rs256 = jwk.kty == "RSA"
         && !jwk.kid.is_empty()
         && jwk.public_key_use.is_none_or(|value| value == "sig")
@@ -260,6 +265,9 @@ mod tests {
     #[test]
     fn a_document_out_of_bounds_is_no_key_set() {
         let failure = |text: &str| KeySet::parse(text.as_bytes()).unwrap_err();
+        let array = format!(r#"[[["RSA","k",null,null,null,"{}","AQAB"]]]"#, number(2048, 7));
+        assert_eq!(failure(&array), KeySetError::NotAJwks);
+        assert_eq!(failure(&format!(r#"{{"keys":{}}}"#, &array[1..array.len() - 1])), KeySetError::NoUsableKey);
         for text in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]"#, r#"{"keys":[],"keys":[]}"#] {
             assert_eq!(failure(text), KeySetError::NotAJwks, "{text}");
         }

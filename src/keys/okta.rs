@@ -42,11 +42,12 @@ pub(super) enum FetchError {
     TimedOut,
     #[error("the answer broke off")]
     BrokenOff,
-    #[error("the answer is {status}")]
-    Status {
-        status: u16,
-        /// `Retry-After` in seconds (RFC 9110 §10.2.3), where it came with a 429 or 503.
-        retry_after: Option<u64>,
+    #[error("the answer is {0}")]
+    Status(u16),
+    #[error("the answer is 429, again in {retry_after} s")]
+    Limited {
+        /// `Retry-After` in seconds (RFC 6585 §4), or a guess.
+        retry_after: u64,
     },
     #[error("{0}")]
     NoKeySet(#[from] KeySetError),
@@ -92,6 +93,9 @@ impl OktaClient {
 }
 
 impl KeysEndpoint {
+    /// The pause after a 429 that does not say how long, in seconds.
+    const RETRY_AFTER: u64 = 5;
+
     /// The endpoint at `url`, asked through `client`.
     #[must_use]
     pub fn new(url: Url, client: Arc<OktaClient>) -> Self {
@@ -106,11 +110,13 @@ impl KeysEndpoint {
     pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
         let client = self.client.client().map_err(|_| FetchError::NoClient)?;
         let response = client.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
-        if response.status() != StatusCode::OK {
-            let status = response.status().as_u16();
-            let retry_after = number(&response, header::RETRY_AFTER, str::parse);
-            let limited = matches!(status, 429 | 503);
-            return Err(FetchError::Status { status, retry_after: retry_after.filter(|_| limited) });
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                let retry_after = number(&response, header::RETRY_AFTER, str::parse).unwrap_or(Self::RETRY_AFTER);
+                return Err(FetchError::Limited { retry_after });
+            }
+            other => return Err(FetchError::Status(other.as_u16())),
         }
         let max_age = number(&response, header::CACHE_CONTROL, |value| {
             let directives = value.split(',').filter_map(|directive| directive.trim().split_once('='));

@@ -40,18 +40,18 @@ impl Roots {
         }
     }
 
-    /// The SDK reads PEM alone, one certificate after the other, at start: it gets the few roots that AWS's
-    /// certificates lead to, but in China, where AWS uses others.
+    /// The SDK reads PEM alone, one certificate after the other, at start: for AWS it gets the few roots that AWS's
+    /// certificates lead to, for `any_endpoint` all of them.
     ///
     /// Source: Amazon Trust Services repository, the list of root CAs.
     #[must_use]
-    pub fn for_dynamodb(&self, region: &str) -> TrustStore {
+    pub fn for_dynamodb(&self, any_endpoint: bool) -> TrustStore {
         let mut store = TrustStore::empty();
         match self {
             Self::Bundle(pem) => store.add_pem_certificate(pem.as_bytes()),
             Self::Embedded => TLS_SERVER_ROOT_CERTS
                 .iter()
-                .filter(|der| region.starts_with("cn-") || is_amazons(der))
+                .filter(|der| any_endpoint || is_amazons(der))
                 .fold(&mut store, |store, der| store.add_pem_certificate(pem(der))),
         };
         store

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     KeySet, VerifyingKey,
-    dynamo::{Claim, KeysTable, UntrustedItem},
+    dynamo::{Claim, KeysTable, Lease, UntrustedItem},
     freshness::{Freshness, KnownKeys},
     okta::{FetchError, KeysEndpoint},
 };
@@ -57,7 +57,10 @@ struct Live {
 struct Slots {
     for_fresh_keys: u64,
     for_a_kid: u64,
+    /// While there are keys to go on with.
     okta: u64,
+    /// In any case: Okta has said so.
+    okta_wants: u64,
 }
 
 /// What is wanted of the table or Okta.
@@ -78,6 +81,8 @@ const OKTA_COOLDOWN: u64 = 30;
 /// How often, and for how long, the item is read again while somebody else refreshes it.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a whole refresh can take that another instance has just begun.
+const REFRESH: Duration = Duration::from_secs(KeysTable::REFRESH_TAKES_AT_MOST);
 
 impl KeyStore {
     /// Keys that never change, and no network.
@@ -153,28 +158,40 @@ impl Live {
         *slot = now + LOOK_COOLDOWN;
 
         let (table, seen) = self.read_table(now).await;
-        if self.has(want, now) || now < slots.okta || self.was_just_refreshed(want, now) {
+        let cooling = self.usable(now).is_some() && now < slots.okta;
+        if self.has(want, now) || cooling || now < slots.okta_wants || self.was_just_refreshed(want, now) {
             return;
         }
-        let table = match table {
-            None => None,
-            Some(table) => match table.claim(self.okta.url(), &seen, now).await {
-                Ok(Claim::Won) => Some(table),
-                Ok(Claim::Lost(item)) => {
-                    let held = item.is_held(now);
-                    self.wait_for_owner(table, item, want, now).await;
-                    if held || self.usable(now).is_some() {
-                        return;
-                    }
-                    Some(table)
-                }
+        match table {
+            Some(table) => self.refresh_under_lease(table, seen, want, slots, now).await,
+            None => self.refresh(None, slots, now).await,
+        }
+    }
+
+    /// Asks Okta if nobody else does. Who loses carries on with known keys; having none, it waits for the winner's, then
+    /// tries to take the lease over from it, and goes to Okta without one in the end.
+    async fn refresh_under_lease(
+        &self,
+        table: &KeysTable,
+        mut seen: UntrustedItem,
+        want: Want<'_>,
+        slots: &mut Slots,
+        now: u64,
+    ) {
+        for (lease, patience) in [(Lease::IfFree, WAIT), (Lease::TakeOver, REFRESH)] {
+            match table.claim(self.okta.url(), &seen, lease, now).await {
+                Ok(Claim::Won) => return self.refresh(Some((table, &seen)), slots, now).await,
+                Ok(Claim::Lost(item)) => seen = self.wait_for_owner(table, item, want, patience, now).await,
                 Err(error) => {
                     warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");
-                    None
+                    return self.refresh(None, slots, now).await;
                 }
-            },
-        };
-        self.refresh(table.map(|table| (table, &seen)), slots, now).await;
+            }
+            if self.usable(now).is_some() || seen.is_held(now) {
+                return;
+            }
+        }
+        self.refresh(Some((table, &seen)), slots, now).await;
     }
 
     /// What the table has, taken over if it is good. A table that does not answer is not asked again by this call.
@@ -214,9 +231,9 @@ impl Live {
             }
             Err(error) => {
                 warn!(keys_endpoint = self.okta.url(), %error, "the keys cannot be refreshed");
-                let FetchError::Status { retry_after: Some(seconds), .. } = error else { return };
-                let seconds = seconds.min(KeysTable::LONGEST_HOLD);
-                slots.okta = slots.okta.max(now + seconds);
+                let FetchError::Limited { retry_after } = error else { return };
+                let seconds = retry_after.clamp(1, KeysTable::LONGEST_HOLD);
+                slots.okta_wants = now + seconds;
                 match table {
                     Some((table, _)) => table.hold(self.okta.url(), seconds, now).await,
                     None => Ok(()),
@@ -228,14 +245,22 @@ impl Live {
         }
     }
 
-    /// Reads the item again and again, for [`WAIT`] at most, while its owner can be expected to write it.
-    async fn wait_for_owner(&self, table: &KeysTable, item: UntrustedItem, want: Want<'_>, now: u64) {
+    /// Reads the item again and again, for `patience` at most, while its owner can be expected to write it. Returns it as it
+    /// was read last.
+    async fn wait_for_owner(
+        &self,
+        table: &KeysTable,
+        mut item: UntrustedItem,
+        want: Want<'_>,
+        patience: Duration,
+        now: u64,
+    ) -> UntrustedItem {
         let written = async {
-            let mut item = item;
             loop {
                 self.adopt(&item, now);
-                // What is due is still good: nobody waits for it.
-                if self.has(want, now) || !item.is_being_refreshed(now) || matches!(want, Want::FreshKeys) {
+                // Known keys are good enough to go on with; only an unknown kid is worth the wait then.
+                let content = self.usable(now).is_some() && !matches!(want, Want::Kid(_));
+                if self.has(want, now) || content || !item.is_being_refreshed(now) {
                     return;
                 }
                 sleep(WAIT_STEP).await;
@@ -245,9 +270,10 @@ impl Live {
                 }
             }
         };
-        if timeout(WAIT, written).await.is_err() {
+        if timeout(patience, written).await.is_err() {
             debug!(keys_endpoint = self.okta.url(), "waited in vain for keys");
         }
+        item
     }
 
     /// An unknown kid is no reason to refresh what was refreshed less than [`OKTA_COOLDOWN`] ago.

@@ -5,7 +5,7 @@ use aws_lambda_events::event::{
     iam::{IamPolicyEffect, IamPolicyStatement},
 };
 
-use super::rules::Grants;
+use super::{rules::Grants, wildcard::matches};
 use crate::event::MethodArn;
 
 /// The longest resource, in characters. Source: API Gateway developer guide, the quota of a policy's resource.
@@ -14,11 +14,11 @@ const MAX_RESOURCE: usize = 512;
 /// What the path guard denies on the whole stage: whatever a backend might normalise into another path than the one
 /// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and
 /// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;`, which servlet
-/// containers read as `/..`.
-const PATH_GUARD: [&str; 26] = [
-    "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*", "*%5C*",
-    "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*", "*%46*",
-    "*%63*", "*%65*", "*%66*",
+/// containers read as `/..`, and whatever else is encoded behind the dots of a segment.
+const PATH_GUARD: [&str; 28] = [
+    "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*/..%*", "*/.%*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*",
+    "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*",
+    "*%46*", "*%63*", "*%65*", "*%66*",
 ];
 
 /// How large a policy may be, and whether it guards its wildcards.
@@ -227,36 +227,6 @@ fn literal(text: &str) -> String {
     text.replace(['*', '$'], "?")
 }
 
-/// IAM's match of a resource: `*` is any run of characters, slashes included, `?` any one character.
-fn matches(pattern: &str, text: &str) -> bool {
-    // (what is left of the pattern behind its last `*`, where the text stood when that was tried)
-    let mut retry: Option<(&str, &str)> = None;
-    let (mut pattern, mut text) = (pattern, text);
-    loop {
-        let mut rest = pattern.chars();
-        let mut left = text.chars();
-        match (rest.next(), left.next()) {
-            (Some('*'), _) => {
-                pattern = rest.as_str();
-                retry = Some((pattern, text));
-            }
-            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
-                (pattern, text) = (rest.as_str(), left.as_str());
-            }
-            (None, None) => return true,
-            _ => {
-                let Some((behind, tried)) = retry else { return false };
-                let mut next = tried.chars();
-                if next.next().is_none() {
-                    return false;
-                }
-                (pattern, text) = (behind, next.as_str());
-                retry = Some((behind, next.as_str()));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,6 +323,9 @@ mod tests {
             "/t/acme/./x",
             "/t/acme/.",
             "/t/acme/..;/umbra",
+            "/t/acme/..%3b/umbra",
+            "/t/acme/..%253B/umbra",
+            "/t/acme/.%09./umbra",
             "/t/acme/%2e%2e/umbra",
             "/t/acme/.%2E/umbra",
             "/t/acme/..%2fumbra",
@@ -419,28 +392,5 @@ mod tests {
         }
         let cut = policy(&grants(&tails, &[]), &arn("GET/other"), Bounds { max_bytes: 4_000, path_guard: false });
         assert!(rows(&cut).contains(&(Deny, "GET/other")) && cut.left_out > 0);
-    }
-
-    #[test]
-    fn matches_as_iam_does() {
-        for (pattern, text, expected) in [
-            ("a", "a", true),
-            ("a", "A", false),
-            ("*", "", true),
-            ("a/*", "a/", true),
-            ("a/*", "a/b/c", true),
-            ("a/*", "a", false),
-            ("*/../*", "a/b/../c", true),
-            ("*/..", "a/../b", false),
-            ("*/..", "a/../b/..", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("a*b*c", "aXbXbXc", true),
-            ("a*b*c", "aXbXbX", false),
-            ("?", "é", true),
-            ("a**", "a", true),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }

@@ -6,6 +6,7 @@ mod document;
 mod pattern;
 mod route;
 mod rules;
+mod wildcard;
 
 pub use document::{Bounds, Policy, Verdict, deny_stage, policy};
 pub use rules::{Grant, Grants, Rules, RulesError};

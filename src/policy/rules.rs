@@ -8,10 +8,15 @@ use toml::{Spanned, Value};
 use super::{
     pattern::{Match, Pattern},
     route::{Route, is_route_safe},
+    wildcard,
 };
-use crate::token::Claims;
+use crate::{
+    event::MethodArn,
+    token::{Claims, Unreadable},
+};
 
-/// The most ways in which one rule is matched for one token: more than any policy document holds.
+/// The most ways in which one rule is matched for one token, and the most routes that are kept of them besides those
+/// that cover the request: both more than any policy document holds.
 const MAX_MATCHES: usize = 10_000;
 
 /// The rules of one file, checked whole.
@@ -44,9 +49,12 @@ pub struct Grants {
     pub allow: Vec<Grant>,
     /// Routes that `[[deny]]` rules deny, likewise.
     pub deny: Vec<Grant>,
-    /// The first `[[deny]]` rule that matched with a value which cannot be written into its route: it denies all.
+    /// The first `[[deny]]` rule that speaks of this token with a value which cannot be written into its route, or not
+    /// be read: it denies all.
     pub deny_all: Option<usize>,
-    /// Claim values that granted nothing because they are ambiguous or cannot be written into a route.
+    /// Routes that `[[allow]]` rules grant beyond all bounds.
+    pub left_out: usize,
+    /// Claim values that granted nothing because they cannot be read, are ambiguous or cannot be written into a route.
     pub unusable_values: usize,
 }
 
@@ -93,12 +101,13 @@ impl Rules {
         allow.chain(deny).map(|(effect, rule)| Rule::check(effect, rule, toml)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Everything that a token with these claims may call, and may not, whatever it calls now.
+    /// Everything that a token with these claims may call, and may not, whatever it calls now. Of what it may call
+    /// beyond all bounds, `requested` is kept.
     #[must_use]
-    pub fn grants(&self, claims: &Claims) -> Grants {
+    pub fn grants(&self, claims: &Claims, requested: &MethodArn) -> Grants {
         let mut grants = Grants::default();
         for rule in &self.0 {
-            rule.apply(claims, &mut grants);
+            rule.apply(claims, requested.tail(), &mut grants);
         }
         for list in [&mut grants.allow, &mut grants.deny] {
             list.sort_unstable();
@@ -143,15 +152,21 @@ impl Rule {
         Ok(Self { effect, line: line(toml, at), when, routes, used })
     }
 
-    fn apply(&self, claims: &Claims, grants: &mut Grants) {
-        let mut unusable = 0;
+    fn apply(&self, claims: &Claims, requested: &str, grants: &mut Grants) {
+        let values: Vec<_> = self.when.iter().map(|condition| claims.values(&condition.claim)).collect();
         let mut matches: Vec<Bindings<'_, '_>> = vec![Vec::new()];
-        let values: Vec<_> = self.when.iter().map(|when| claims.values(&when.claim).unwrap_or_default()).collect();
+        let (mut unusable, mut beyond) = (0, 0);
         for (condition, values) in self.when.iter().zip(&values) {
-            let found = condition.bindings(values, &self.used, &mut unusable);
-            if matches.len().saturating_mul(found.len()) > MAX_MATCHES {
-                unusable += 1;
+            let mut found = BTreeSet::new();
+            let unreadable = match values {
+                Ok(values) => condition.bindings(values.as_deref().unwrap_or_default(), &self.used, &mut found),
+                Err(Unreadable) => 1,
+            };
+            if found.is_empty() && unreadable == 0 {
+                return; // the rule is not about this token
             }
+            unusable += unreadable;
+            beyond += matches.len().saturating_mul(found.len()).saturating_sub(MAX_MATCHES);
             let joined = matches.iter().flat_map(|known| found.iter().map(|more| [known.as_slice(), more].concat()));
             matches = joined.take(MAX_MATCHES).collect();
         }
@@ -162,13 +177,19 @@ impl Rule {
         for bindings in &matches {
             let value = |name: &str| bindings.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
             for resource in self.routes.iter().filter_map(|route| route.resources(value)).flatten() {
-                list.push(Grant { resource, line: self.line });
+                if list.len() < MAX_MATCHES || wildcard::matches(&resource, requested) {
+                    list.push(Grant { resource, line: self.line });
+                } else {
+                    beyond += 1;
+                }
             }
         }
         grants.unusable_values += unusable;
-        // An Allow that cannot be written is lost, and that is safe. A Deny that cannot be written must not be.
-        if self.effect == Effect::Deny && unusable > 0 && grants.deny_all.is_none() {
-            grants.deny_all = Some(self.line);
+        match self.effect {
+            // An Allow that is lost is safe. A Deny must not be.
+            Effect::Allow => grants.left_out += beyond,
+            Effect::Deny if unusable + beyond > 0 => grants.deny_all = grants.deny_all.or(Some(self.line)),
+            Effect::Deny => {}
         }
     }
 }
@@ -201,20 +222,20 @@ impl Condition {
         self.any_of.iter().take(1).flat_map(Pattern::captures)
     }
 
-    /// The distinct ways in which the values match. A value that is ambiguous, or that cannot be written into a route
-    /// which uses it, is counted and left out.
+    /// Adds the distinct ways in which the values match to `found`. Returns how many values were left out: those that
+    /// are ambiguous, or cannot be written into a route which uses them.
     fn bindings<'r, 'v>(
         &'r self,
         values: &'v [String],
         used: &BTreeSet<String>,
-        unusable: &mut usize,
-    ) -> BTreeSet<Bindings<'r, 'v>> {
-        let mut found = BTreeSet::new();
+        found: &mut BTreeSet<Bindings<'r, 'v>>,
+    ) -> usize {
+        let mut unusable = 0;
         for (value, pattern) in values.iter().flat_map(|value| self.any_of.iter().map(move |pattern| (value, pattern)))
         {
             match pattern.matches(value) {
                 Match::No => {}
-                Match::Ambiguous => *unusable += 1,
+                Match::Ambiguous => unusable += 1,
                 Match::Yes(captured) => {
                     let mut bindings: Bindings<'_, '_> =
                         pattern.captures().zip(captured).filter(|(name, _)| used.contains(*name)).collect();
@@ -222,12 +243,12 @@ impl Condition {
                         bindings.sort_unstable();
                         found.insert(bindings);
                     } else {
-                        *unusable += 1;
+                        unusable += 1;
                     }
                 }
             }
         }
-        found
+        unusable
     }
 }
 
@@ -258,7 +279,8 @@ mod tests {
     const SUBJECT: &str = r#""sub":"s""#;
 
     fn grants(toml: &str, claims: &str) -> Grants {
-        Rules::parse(toml).unwrap().grants(&Claims::unproven(&format!("{{{SUBJECT},{claims}}}")))
+        let requested = MethodArn::parse("arn:aws:execute-api:eu-west-1:123456789012:a/s/GET/a149/b149").unwrap();
+        Rules::parse(toml).unwrap().grants(&Claims::unproven(&format!("{{{SUBJECT},{claims}}}")), &requested)
     }
 
     fn allowed(toml: &str, claims: &str) -> Vec<String> {
@@ -313,7 +335,24 @@ mod tests {
         };
         assert_eq!(denied(r#""banned":"b""#), (vec!["GET/b".to_owned()], None));
         assert_eq!(denied(r#""banned":["b","*"]"#), (vec!["GET/b".to_owned()], Some(3)));
+        assert_eq!(denied(r#""banned":["b",7]"#), (vec![], Some(3)));
+        assert_eq!(denied(r#""banned":{"b":1}"#), (vec![], Some(3)));
+        assert_eq!(denied(r#""banned":null"#), (vec![], None));
         assert_eq!(denied(r#""other":"b""#), (vec![], None));
+    }
+
+    #[test]
+    fn a_deny_that_cannot_be_written_is_for_those_alone_whom_it_speaks_of() {
+        let deny = rule("groups = 'SUSPENDED', tenants = '{id}:{name}'", "GET /{name}").replace("allow", "deny");
+        let toml = format!("[[allow]]\nroutes = ['GET /a']\n{deny}");
+        let denied = |claims: &str| grants(&toml, claims).deny_all;
+        assert_eq!(denied(r#""groups":["SUSPENDED"],"tenants":["1:a b"]"#), Some(3));
+        assert_eq!(denied(r#""groups":["SUSPENDED",7],"tenants":["1:a"]"#), Some(3));
+        for other in
+            [r#""groups":["STAFF"],"tenants":["1:a b"]"#, r#""tenants":["1:a b"]"#, r#""groups":["SUSPENDED"]"#]
+        {
+            assert_eq!(denied(other), None, "{other}");
+        }
     }
 
     #[test]
@@ -323,7 +362,18 @@ mod tests {
             serde_json::to_string(&(0..150).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>()).unwrap()
         };
         let grants = grants(&toml, &format!(r#""a":{},"b":{}"#, list("a"), list("b")));
-        assert_eq!((grants.allow.len(), grants.unusable_values), (MAX_MATCHES, 1));
+        assert_eq!((grants.allow.len(), grants.left_out), (MAX_MATCHES, 150 * 150 - MAX_MATCHES));
+    }
+
+    #[test]
+    fn beyond_all_bounds_the_request_is_kept() {
+        let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
+        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, 'GET /{{x}}/*']", routes.join(","));
+        let values = serde_json::to_string(&(0..150).map(|n| format!("a{n:03}")).collect::<Vec<_>>()).unwrap();
+        let grants = grants(&toml, &format!(r#""a":{values}"#));
+        assert_eq!(grants.allow.len(), MAX_MATCHES + 1);
+        assert_eq!(grants.left_out, 150 * (20 * 7 + 1) - MAX_MATCHES - 1);
+        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub struct Claims {
     payload: Object,
 }
 
+/// A claim that is there, and neither a string, an array of strings, a number nor a boolean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(…)")
@@ -74,26 +78,33 @@ impl Claims {
     }
 
     /// A claim as the rules read it: a string is one value, an array of strings several, numbers and booleans their
-    /// JSON text. `None` when it is absent or anything else.
+    /// JSON text. `None` when it is absent or null.
     ///
     /// `scopes` is `scp` (Okta's array, or a string) or else `scope` (RFC 8693 §4.2: separated by spaces).
-    #[must_use]
-    pub fn values(&self, claim: &str) -> Option<Vec<String>> {
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is anything else, and so has no value.
+    pub fn values(&self, claim: &str) -> Result<Option<Vec<String>>, Unreadable> {
         if claim != "scopes" {
-            return self.payload.member(claim).and_then(values);
+            return self.present(claim).map(values).transpose();
         }
-        let scp = self.payload.member("scp");
+        let scp = self.present("scp");
         match self.payload.string(if scp.is_some() { "scp" } else { "scope" }) {
-            Ok(separated) => separated.map(|text| text.split_ascii_whitespace().map(str::to_owned).collect()),
-            Err(_) => scp.and_then(values),
+            Ok(separated) => Ok(separated.map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())),
+            Err(_) => scp.or_else(|| self.present("scope")).map(array).transpose(),
         }
+    }
+
+    /// A claim's JSON text; null is as good as absent.
+    fn present(&self, claim: &str) -> Option<&str> {
+        self.payload.member(claim).filter(|json| *json != "null")
     }
 
     /// A claim as text for the response's context: a string as it is, anything else as its JSON text.
     /// `None` when it is absent or null.
     #[must_use]
     pub fn text(&self, claim: &str) -> Option<String> {
-        let json = self.payload.member(claim).filter(|json| *json != "null")?;
+        let json = self.present(claim)?;
         Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
     }
 }
@@ -108,13 +119,16 @@ pub(super) fn required(payload: &Object, claim: &'static str) -> Result<String, 
     optional(payload, claim)?.ok_or(Refusal::MissingClaim { claim })
 }
 
-fn values(json: &str) -> Option<Vec<String>> {
-    match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok().map(|value| vec![value]),
-        b'[' => serde_json::from_str(json).ok(),
-        b'{' | b'n' => None,
-        _ => Some(vec![json.to_owned()]),
+fn values(json: &str) -> Result<Vec<String>, Unreadable> {
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(json).map(|value| vec![value]).map_err(|_| Unreadable),
+        Some(b'[' | b'{') => array(json),
+        _ => Ok(vec![json.to_owned()]),
     }
+}
+
+fn array(json: &str) -> Result<Vec<String>, Unreadable> {
+    serde_json::from_str(json).map_err(|_| Unreadable)
 }
 
 #[cfg(test)]
@@ -125,8 +139,10 @@ mod tests {
         Claims::new(Object::parse(payload.as_bytes()).unwrap()).unwrap_err()
     }
 
-    fn list(values: &[&str]) -> Option<Vec<String>> {
-        Some(values.iter().map(|value| (*value).to_owned()).collect())
+    type Values = Result<Option<Vec<String>>, Unreadable>;
+
+    fn list(values: &[&str]) -> Values {
+        Ok(Some(values.iter().map(|value| (*value).to_owned()).collect()))
     }
 
     #[test]
@@ -166,8 +182,10 @@ mod tests {
         assert_eq!(claims.values("float"), list(&["1.50"]));
         assert_eq!(claims.values("big"), list(&["123456789012345678901234567890"]));
         assert_eq!(claims.values("yes"), list(&["true"]));
-        for nothing in ["null", "object", "mixed", "deep", "absent"] {
-            assert_eq!(claims.values(nothing), None, "{nothing}");
+        assert_eq!(claims.values("null"), Ok(None));
+        assert_eq!(claims.values("absent"), Ok(None));
+        for unreadable in ["object", "mixed", "deep"] {
+            assert_eq!(claims.values(unreadable), Err(Unreadable), "{unreadable}");
         }
     }
 
@@ -177,9 +195,11 @@ mod tests {
             (r#"{"sub":"s","scp":["a","b"],"scope":"c"}"#, list(&["a", "b"])),
             (r#"{"sub":"s","scp":"a","scope":"c"}"#, list(&["a"])),
             (r#"{"sub":"s","scope":"c d"}"#, list(&["c", "d"])),
-            (r#"{"sub":"s","scopes":["x"]}"#, None),
-            (r#"{"sub":"s","scp":{"a":1},"scope":"c"}"#, None),
-            (r#"{"sub":"s","scope":["c"]}"#, None),
+            (r#"{"sub":"s","scp":null,"scope":"c d"}"#, list(&["c", "d"])),
+            (r#"{"sub":"s","scopes":["x"]}"#, Ok(None)),
+            (r#"{"sub":"s","scp":{"a":1},"scope":"c"}"#, Err(Unreadable)),
+            (r#"{"sub":"s","scp":7}"#, Err(Unreadable)),
+            (r#"{"sub":"s","scope":{}}"#, Err(Unreadable)),
         ] {
             assert_eq!(Claims::unproven(payload).values("scopes"), scopes, "{payload}");
         }

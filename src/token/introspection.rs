@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use reqwest::{StatusCode, Url};
-use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::form_urlencoded::byte_serialize;
 
 use super::BearerToken;
 use crate::keys::OktaClient;
@@ -35,12 +36,6 @@ pub struct Introspection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
-/// RFC 7662 §2.2: `active` is required, everything else optional.
-#[derive(Deserialize)]
-struct Answer {
-    active: bool,
-}
-
 impl Introspection {
     /// The largest answer that is read: 64 KiB.
     const MAX_BYTES: usize = 64 * 1024;
@@ -58,14 +53,17 @@ impl Introspection {
     /// [`NoAnswer`] for anything but a 200 with a boolean `active`.
     pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, NoAnswer> {
         let answer = self.ask(token).await.map_err(|_| NoAnswer)?.ok_or(NoAnswer)?;
-        serde_json::from_slice::<Answer>(&answer).map(|answer| answer.active).map_err(|_| NoAnswer)
+        // RFC 7662 §2.2: `active` is required, everything else optional.
+        let answer: Map<String, Value> = serde_json::from_slice(&answer).map_err(|_| NoAnswer)?;
+        answer.get("active").and_then(Value::as_bool).ok_or(NoAnswer)
     }
 
     async fn ask(&self, token: &BearerToken<'_>) -> reqwest::Result<Option<Vec<u8>>> {
         let mut form = vec![("token", token.as_str()), ("token_type_hint", "access_token")];
         let request = self.client.client()?.post(self.url.clone());
         let request = if let Some(secret) = &self.credentials.secret {
-            request.basic_auth(&self.credentials.id, Some(secret))
+            let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+            request.basic_auth(encoded(&self.credentials.id), Some(encoded(secret)))
         } else {
             form.push(("client_id", &self.credentials.id));
             request

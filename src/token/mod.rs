@@ -9,7 +9,7 @@ mod json;
 mod verify;
 
 pub use bearer::{BearerToken, UnverifiedToken};
-pub use claims::Claims;
+pub use claims::{Claims, Unreadable};
 pub use introspection::{ClientCredentials, Introspection, NoAnswer};
 pub use verify::{Expectations, verify};
 
