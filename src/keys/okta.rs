@@ -44,10 +44,10 @@ pub(super) enum FetchError {
     BrokenOff,
     #[error("the answer is {0}")]
     Status(u16),
-    #[error("the answer is 429, again in {retry_after} s")]
-    Limited {
-        /// `Retry-After` in seconds (RFC 6585 §4), or a guess.
-        retry_after: u64,
+    #[error("the answer is 429, to be asked again in {seconds} s")]
+    RetryAfter {
+        /// `Retry-After` (RFC 6585 §4).
+        seconds: u64,
     },
     #[error("{0}")]
     NoKeySet(#[from] KeySetError),
@@ -93,9 +93,6 @@ impl OktaClient {
 }
 
 impl KeysEndpoint {
-    /// The pause after a 429 that does not say how long, in seconds.
-    const RETRY_AFTER: u64 = 5;
-
     /// The endpoint at `url`, asked through `client`.
     #[must_use]
     pub fn new(url: Url, client: Arc<OktaClient>) -> Self {
@@ -112,11 +109,12 @@ impl KeysEndpoint {
         let response = client.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::TOO_MANY_REQUESTS => {
-                let retry_after = number(&response, header::RETRY_AFTER, str::parse).unwrap_or(Self::RETRY_AFTER);
-                return Err(FetchError::Limited { retry_after });
+            other => {
+                let limited = other == StatusCode::TOO_MANY_REQUESTS;
+                let seconds = number(&response, header::RETRY_AFTER, str::parse).filter(|_| limited);
+                let status = FetchError::Status(other.as_u16());
+                return Err(seconds.map_or(status, |seconds| FetchError::RetryAfter { seconds }));
             }
-            other => return Err(FetchError::Status(other.as_u16())),
         }
         let max_age = number(&response, header::CACHE_CONTROL, |value| {
             let directives = value.split(',').filter_map(|directive| directive.trim().split_once('='));

@@ -231,8 +231,8 @@ impl Live {
             }
             Err(error) => {
                 warn!(keys_endpoint = self.okta.url(), %error, "the keys cannot be refreshed");
-                let FetchError::Limited { retry_after } = error else { return };
-                let seconds = retry_after.clamp(1, KeysTable::LONGEST_HOLD);
+                let FetchError::RetryAfter { seconds } = error else { return };
+                let seconds = seconds.clamp(1, KeysTable::LONGEST_HOLD);
                 slots.okta_wants = now + seconds;
                 match table {
                     Some((table, _)) => table.hold(self.okta.url(), seconds, now).await,
