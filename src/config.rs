@@ -142,10 +142,13 @@ struct Environment<V, R> {
 }
 
 impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
-    /// An empty value means unset.
+    /// An empty value means unset. A blank one is a mistake: taken for unset it could open what it was to close.
     fn value(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(value) = (self.variable)(name) else { return Ok(None) };
         let value = value.into_string().map_err(|_| error(name, "is not Unicode", "text in UTF-8"))?;
+        if !value.is_empty() && value.trim().is_empty() {
+            return Err(error(name, "is blank", "a value, or none at all"));
+        }
         Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
     }
 
@@ -342,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_means_unset() {
-        let config = load(&[("OKTA_AUDIENCE", ""), ("CLOCK_SKEW_SECONDS", " "), ("KEYS_TABLE_NAME", "")]).unwrap();
+        let config = load(&[("OKTA_AUDIENCE", ""), ("CLOCK_SKEW_SECONDS", ""), ("KEYS_TABLE_NAME", "")]).unwrap();
         assert_eq!((config.audiences.len(), config.clock_skew_seconds, config.keys_table), (1, 60, None));
     }
 
@@ -398,6 +401,7 @@ mod tests {
             ("OKTA_ISSUER", "https://example.okta.com?x", "has credentials, a query or a fragment"),
             ("OKTA_ISSUER", "https://a.okta.com,,https://b.okta.com", "has an empty item"),
             ("OKTA_AUDIENCE", ",", "has an empty item"),
+            ("OKTA_CLIENT_IDS", " ", "is blank"),
             ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
             ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
             ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a kid of its own"),

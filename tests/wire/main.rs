@@ -1,0 +1,23 @@
+//! The authorizer over the wire: the real binary behind a Runtime API, a loopback Okta and a `DynamoDB` in process.
+//!
+//! Nothing here calls the library. What is asserted is what `DESIGN.md` promises to a client, to the gateway and to whoever
+//! reads the log; how the program comes to it is its own affair. Every bad input stands beside a good twin, because a
+//! program that refuses everything would pass a list of bad ones.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where and stop"
+)]
+
+mod config;
+mod events;
+mod keys;
+mod logs;
+mod policies;
+mod policy_file;
+mod support;
+mod tls;
+mod tokens;
