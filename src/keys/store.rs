@@ -181,6 +181,13 @@ impl Live {
         for (lease, patience) in [(Lease::IfFree, WAIT), (Lease::TakeOver, REFRESH)] {
             match table.claim(self.okta.url(), &seen, lease, now).await {
                 Ok(Claim::Won) => return self.refresh(Some((table, &seen)), slots, now).await,
+                Ok(Claim::Lost(item)) if matches!(want, Want::FreshKeys) => {
+                    self.adopt(&item, now);
+                    if item.is_being_refreshed(now) {
+                        slots.for_fresh_keys = now + KeysTable::REFRESH_TAKES_AT_MOST;
+                    }
+                    return; // nobody waits for what is due: it is still good
+                }
                 Ok(Claim::Lost(item)) => seen = self.wait_for_owner(table, item, want, patience, now).await,
                 Err(error) => {
                     warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");

@@ -1,0 +1,301 @@
+//! Many key stores that share one table and one Okta, as the instances of one function do, on a clock of their own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::{
+    config::{
+        BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
+        interceptors::BeforeTransmitInterceptorContextRef, retry::RetryConfig,
+    },
+    error::BoxError,
+};
+use futures_util::future::join_all;
+use okta_authorizer::keys::{Freshness, KeyError, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots};
+
+use crate::support::{
+    keys,
+    okta::{Okta, Reply},
+    table::{TABLE, Table, closed_port},
+};
+
+/// The simulated second in which every scenario starts.
+pub const START: u64 = 1_800_000_000;
+/// What a fetch from Okta takes where a realistic delay matters.
+const DELAY: Duration = Duration::from_millis(150);
+
+/// `N` instances, their table and their Okta.
+pub struct Fleet {
+    pub okta: Okta,
+    pub stores: Vec<KeyStore>,
+    table_requests: Arc<AtomicUsize>,
+    table: Option<Table>,
+}
+
+/// What a round of calls came to, one call an instance.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    pub found: usize,
+    pub unknown: usize,
+    pub unavailable: usize,
+}
+
+/// What a scenario cost, and whom.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub okta_requests: usize,
+    pub table_requests: usize,
+    /// Calls with a valid token that were not answered with its key.
+    pub refused_valid: usize,
+    /// Simulated seconds until every instance knew what it should.
+    pub known_everywhere_after: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Count(Arc<AtomicUsize>);
+
+impl Intercept for Count {
+    fn name(&self) -> &'static str {
+        "count"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A client for a table on loopback that counts what it sends.
+pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::for_tests())
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::disabled())
+        .interceptor(Count(requests))
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+impl Fleet {
+    /// Instances that have not started, an empty table, and an Okta with the key `main`.
+    pub async fn new(instances: usize) -> Self {
+        let table = Table::start().await;
+        let endpoint = table.endpoint.clone();
+        Self::with_table(instances, Some(table), Some(endpoint)).await
+    }
+
+    /// Instances whose table does not answer.
+    pub async fn without_table(instances: usize) -> Self {
+        Self::with_table(instances, None, Some(closed_port().await)).await
+    }
+
+    async fn with_table(instances: usize, table: Option<Table>, endpoint: Option<String>) -> Self {
+        let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY)).await;
+        let table_requests = Arc::new(AtomicUsize::new(0));
+        let shared =
+            endpoint.map(|endpoint| KeysTable::new(client(&endpoint, table_requests.clone()), TABLE.to_owned()));
+        let freshness = Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
+        let stores = (0..instances)
+            .map(|_| {
+                let client = Arc::new(OktaClient::new(Roots::Embedded));
+                let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
+                KeyStore::live(endpoint, shared.clone(), freshness)
+            })
+            .collect();
+        Self { okta, stores, table_requests, table }
+    }
+
+    /// All instances start at once.
+    pub async fn start(&self, now: u64) {
+        join_all(self.stores.iter().map(|store| store.load(now))).await;
+    }
+
+    /// Every instance is asked for the same key at once.
+    pub async fn round(&self, kid: &str, now: u64) -> Round {
+        let mut round = Round::default();
+        for answer in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
+            match answer {
+                Ok(_) => round.found += 1,
+                Err(KeyError::UnknownKid) => round.unknown += 1,
+                Err(KeyError::Unavailable) => round.unavailable += 1,
+            }
+        }
+        round
+    }
+
+    pub fn table_requests(&self) -> usize {
+        self.table_requests.load(Ordering::Relaxed)
+    }
+
+    /// The item as it is in the table.
+    pub fn item(&self) -> Option<serde_json::Value> {
+        self.table.as_ref().and_then(|table| table.item(&self.okta.keys_endpoint()))
+    }
+
+    /// Puts an item in the table.
+    pub fn put(&self, item: &serde_json::Value) {
+        self.table.as_ref().unwrap().put(item);
+    }
+
+    fn report(&self, since: (usize, usize), refused_valid: usize, known_everywhere_after: Option<u64>) -> Report {
+        Report {
+            okta_requests: self.okta.requests() - since.0,
+            table_requests: self.table_requests() - since.1,
+            refused_valid,
+            known_everywhere_after,
+        }
+    }
+
+    fn requests(&self) -> (usize, usize) {
+        (self.okta.requests(), self.table_requests())
+    }
+}
+
+/// All start at once on an empty table, then answer a valid token each.
+pub async fn cold_start(instances: usize) -> Report {
+    let fleet = Fleet::new(instances).await;
+    fleet.start(START).await;
+    let round = fleet.round("main", START).await;
+    fleet.report((0, 0), instances - round.found, Some(0))
+}
+
+/// All start at once, and the table does not answer.
+pub async fn table_down(instances: usize) -> Report {
+    let fleet = Fleet::without_table(instances).await;
+    fleet.start(START).await;
+    let round = fleet.round("main", START).await;
+    fleet.report((0, 0), instances - round.found, Some(0))
+}
+
+/// A second key is published; every instance is asked for it at once, and again every second until all know it.
+pub async fn rotation(instances: usize) -> Report {
+    let fleet = Fleet::new(instances).await;
+    fleet.start(START).await;
+    let since = fleet.requests();
+    fleet.okta.answer(Reply::keys(&keys::jwks(&[keys::main(), keys::second()])).after(DELAY));
+    let published = START + 100;
+    let mut refused = 0;
+    let mut after = None;
+    for second in 0..60 {
+        let round = fleet.round("second", published + second).await;
+        refused += instances - round.found;
+        if round.found == instances {
+            after = Some(second);
+            break;
+        }
+    }
+    fleet.report(since, refused, after)
+}
+
+/// The key is withdrawn for a second one just before the refresh is due; how long is it still used anywhere?
+pub async fn withdrawal(instances: usize) -> Report {
+    let fleet = Fleet::new(instances).await;
+    fleet.start(START).await;
+    let since = fleet.requests();
+    fleet.okta.answer(Reply::keys(&keys::jwks(&[keys::second()])).after(DELAY));
+    let due = START + 3_600;
+    let mut after = None;
+    for second in 0..60 {
+        if fleet.round("main", due + second).await.unknown == instances {
+            after = Some(second);
+            break;
+        }
+    }
+    let refused = instances - fleet.round("second", due + 60).await.found;
+    fleet.report(since, refused, after)
+}
+
+/// What a flood did to the calls between the forged ones.
+pub struct Flood {
+    pub report: Report,
+    /// The median of a valid call before the flood and during it.
+    pub before: Duration,
+    pub during: Duration,
+}
+
+/// Forged kids in a simulated minute over the fleet, a valid token behind each.
+pub async fn flood(instances: usize, forged: usize) -> Flood {
+    let fleet = Fleet::new(instances).await;
+    fleet.start(START).await;
+    let since = fleet.requests();
+    let quiet = fleet.minute(0, forged, START + 100).await;
+    let flooded = fleet.minute(forged, forged, START + 200).await;
+    let report = fleet.report(since, quiet.refused + flooded.refused, None);
+    Flood { report, before: median(quiet.took), during: median(flooded.took) }
+}
+
+#[derive(Default)]
+struct Calls {
+    refused: usize,
+    took: Vec<Duration>,
+}
+
+impl Fleet {
+    /// A minute from `from` on, second by second: so many unknown and so many known kids, spread over minute and fleet.
+    async fn minute(&self, forged: usize, valid: usize, from: u64) -> Calls {
+        let mut minute = Calls::default();
+        let share = |count: usize, part: usize, parts: usize| count / parts + usize::from(part < count % parts);
+        for second in 0..60 {
+            let (forged, valid) = (share(forged, second, 60), share(valid, second, 60));
+            let calls = self.stores.iter().enumerate().map(|(instance, store)| {
+                let n = self.stores.len();
+                calls(store, share(forged, instance, n), share(valid, instance, n), from + second as u64)
+            });
+            for calls in join_all(calls).await {
+                minute.refused += calls.refused;
+                minute.took.extend(calls.took);
+            }
+        }
+        minute
+    }
+}
+
+async fn calls(store: &KeyStore, forged: usize, valid: usize, now: u64) -> Calls {
+    let mut calls = Calls::default();
+    for call in 0..forged.max(valid) {
+        if call < forged {
+            assert_eq!(store.key(&format!("forged-{now}-{call}"), now).await.unwrap_err(), KeyError::UnknownKid);
+        }
+        if call < valid {
+            let start = Instant::now();
+            calls.refused += usize::from(store.key("main", now).await.is_err());
+            calls.took.push(start.elapsed());
+        }
+    }
+    calls
+}
+
+fn median(mut took: Vec<Duration>) -> Duration {
+    took.sort_unstable();
+    took.get(took.len() / 2).copied().unwrap_or_default()
+}
+
+/// Okta fails for 24 hours from the first refresh on, and a call comes to every instance every half hour; then the keys
+/// are too old; then Okta is back.
+pub async fn outage(instances: usize) -> (Report, Round, Round) {
+    let fleet = Fleet::new(instances).await;
+    fleet.start(START).await;
+    let since = fleet.requests();
+    fleet.okta.answer(Reply::HangUp);
+    let mut refused = 0;
+    for half_hour in 1..48 {
+        refused += instances - fleet.round("main", START + half_hour * 1_800).await.found;
+    }
+    let beyond = fleet.round("main", START + 86_400).await;
+    let report = fleet.report(since, refused, None);
+    fleet.okta.answer(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY));
+    let back = fleet.round("main", START + 86_500).await;
+    (report, beyond, back)
+}
