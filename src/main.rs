@@ -22,7 +22,8 @@ use okta_authorizer::{
 use serde_json::value::RawValue;
 
 fn main() -> ExitCode {
-    // One call at a time is all that Lambda sends: a second thread would cost more than it does.
+    // A call waits for the network or takes microseconds: a second thread would cost more than it does, even where
+    // Lambda sends several calls at a time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.context("the async runtime cannot start").and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::update_item::UpdateItemError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use tokio::time::timeout;
@@ -128,32 +128,26 @@ impl KeysTable {
         now: u64,
     ) -> Result<Claim, TableError> {
         let (unchanged, fetched_at) = seen.unchanged("fetched_at");
-        let mut values: HashMap<_, _> = fetched_at.into_iter().collect();
         let mut until = now + Self::LEASE;
-        let to_be_had = match lease {
-            Lease::IfFree => {
-                values.insert(":soon".to_owned(), number(now + 1));
-                values.insert(":latest".to_owned(), number(now + Self::LONGEST_LEASE));
-                "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)".to_owned()
-            }
+        let (to_be_had, mut values) = match lease {
+            Lease::IfFree => (
+                "(attribute_not_exists(lease_until) OR NOT lease_until BETWEEN :soon AND :latest)".to_owned(),
+                vec![(":soon".to_owned(), number(now + 1)), (":latest".to_owned(), number(now + Self::LONGEST_LEASE))],
+            ),
             Lease::TakeOver => {
                 // Within one second two leases would be the same, and everybody could take the same one over.
                 until += u64::from(seen.number("lease_until") == Some(until));
                 let (still_held, lease_until) = seen.unchanged("lease_until");
-                values.extend(lease_until);
-                still_held
+                (still_held, lease_until.into_iter().collect())
             }
         };
+        values.extend(fetched_at);
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("PK", partition_key(endpoint))
-            .update_expression("SET lease_until = :until")
+            .set_lease(endpoint, until)
             .condition_expression(format!("{to_be_had} AND {unchanged}"))
-            .set_expression_attribute_values(Some(values))
-            .expression_attribute_values(":until", number(until))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request =
+            values.into_iter().fold(request, |request, (name, value)| request.expression_attribute_values(name, value));
         match within(request.send()).await? {
             Ok(_) => Ok(Claim::Won),
             Err(error) => match error.as_service_error() {
@@ -167,14 +161,17 @@ impl KeysTable {
 
     /// Keeps everybody from asking Okta for the next `seconds`.
     pub(super) async fn hold(&self, endpoint: &str, seconds: u64, now: u64) -> Result<(), TableError> {
-        let request = self
-            .client
+        let request = self.set_lease(endpoint, now + Self::LONGEST_OWNED + seconds);
+        within(request.send()).await?.map(drop).map_err(|error| failure(&error))
+    }
+
+    fn set_lease(&self, endpoint: &str, until: u64) -> UpdateItemFluentBuilder {
+        self.client
             .update_item()
             .table_name(&self.name)
             .key("PK", partition_key(endpoint))
             .update_expression("SET lease_until = :until")
-            .expression_attribute_values(":until", number(now + Self::LONGEST_OWNED + seconds));
-        within(request.send()).await?.map(drop).map_err(|error| failure(&error))
+            .expression_attribute_values(":until", number(until))
     }
 
     /// Writes the whole item, which frees the lease; only where the keys are still those of `seen`, so that nobody who

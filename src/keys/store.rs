@@ -48,7 +48,7 @@ struct Live {
     known: RwLock<Option<Arc<KnownKeys>>>,
     /// Whoever holds it is the one that looks for keys. A call whose key is known and fresh never asks for it.
     slots: Mutex<Slots>,
-    /// How many calls have looked for keys: who waited while another did shares its result, good or bad.
+    /// How many looks for keys are over: who waited while one went on shares its result, good or bad.
     looks: AtomicU64,
 }
 
@@ -140,13 +140,13 @@ impl Live {
         let mut slots = self.slots.lock().await;
         if looks == self.looks.load(Ordering::Relaxed) {
             self.look_for(want, &mut slots, now).await;
+            self.looks.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
     /// only a store without any keys has nothing to go on with and always asks.
     async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
-        self.looks.fetch_add(1, Ordering::Relaxed);
         let slot = match want {
             Want::Keys => &mut 0,
             Want::FreshKeys => &mut slots.for_fresh_keys,

@@ -3,10 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use reqwest::{StatusCode, Url};
-use serde_json::{Map, Value};
 use url::form_urlencoded::byte_serialize;
 
-use super::BearerToken;
+use super::{BearerToken, json::Object};
 use crate::keys::OktaClient;
 
 /// How the authorizer names itself to Okta. Its `Debug` does not show the secret.
@@ -54,8 +53,11 @@ impl Introspection {
     pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, NoAnswer> {
         let answer = self.ask(token).await.map_err(|_| NoAnswer)?.ok_or(NoAnswer)?;
         // RFC 7662 §2.2: `active` is required, everything else optional.
-        let answer: Map<String, Value> = serde_json::from_slice(&answer).map_err(|_| NoAnswer)?;
-        answer.get("active").and_then(Value::as_bool).ok_or(NoAnswer)
+        match Object::parse(&answer).ok_or(NoAnswer)?.member("active") {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err(NoAnswer),
+        }
     }
 
     async fn ask(&self, token: &BearerToken<'_>) -> reqwest::Result<Option<Vec<u8>>> {

@@ -14,6 +14,7 @@
 
 mod config;
 mod events;
+mod introspection;
 mod keys;
 mod logs;
 mod policies;

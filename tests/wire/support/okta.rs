@@ -2,6 +2,7 @@
 //! it must do no HTTP server would.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,14 +11,15 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
+use url::form_urlencoded;
 
 use super::keys;
 
-/// How the keys endpoint answers.
+/// How an endpoint answers.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// 200 with this body, whatever it is, and further header lines.
@@ -28,12 +30,16 @@ pub enum Reply {
     Silence,
     /// The head is sent and half of the body, then nothing.
     HalfABody(String),
+    /// The head is sent and half of the body, then the connection is closed.
+    CutOff(String),
     /// The body comes one byte in 100 ms: always alive, never done.
     Drip(String),
     /// The connection is closed without an answer.
     HangUp,
     /// This, but not at once.
     After(Duration, Box<Self>),
+    /// This, once the gate is open.
+    Behind(watch::Receiver<bool>, Box<Self>),
 }
 
 impl Reply {
@@ -49,15 +55,72 @@ impl Reply {
         Self::After(delay, Box::new(self))
     }
 
+    pub fn behind(self, gate: &watch::Sender<bool>) -> Self {
+        Self::Behind(gate.subscribe(), Box::new(self))
+    }
+
     pub fn status(head: impl Into<String>, body: impl Into<String>) -> Self {
         Self::Status { head: head.into(), body: body.into() }
     }
 }
 
+/// A request to an introspection endpoint, as it came.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// `POST {path}`.
+    pub target: String,
+    head: String,
+    body: String,
+}
+
+impl Question {
+    /// The values of a header, one for each line that has it.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
+    /// The form's members, sorted, for their order says nothing.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let mut members: Vec<_> = form_urlencoded::parse(self.body.as_bytes()).into_owned().collect();
+        members.sort();
+        members
+    }
+
+    /// The token that was asked about.
+    pub fn token(&self) -> String {
+        let member = self.form().into_iter().find(|(name, _)| name == "token");
+        member.expect("a question names its token").1
+    }
+}
+
 struct State {
     reply: Mutex<Reply>,
+    /// By the path of the endpoint.
+    introspections: Mutex<HashMap<String, Reply>>,
+    questions: watch::Sender<Vec<Question>>,
     for_keys: watch::Sender<usize>,
     for_others: watch::Sender<usize>,
+}
+
+/// A port that is ours and where nobody listens yet.
+pub struct Closed(TcpSocket);
+
+impl Closed {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn issuer(&self) -> String {
+        issuer(self.0.local_addr().unwrap())
+    }
+
+    /// Okta comes up there.
+    pub fn open(self, reply: Reply) -> Okta {
+        Okta::on(self.0.listen(1024).unwrap(), reply)
+    }
 }
 
 /// The server. Dropping it closes the port.
@@ -70,17 +133,24 @@ pub struct Okta {
 impl Okta {
     pub async fn start(reply: Reply) -> Self {
         keys::prepare();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), reply)
+    }
+
+    fn on(listener: TcpListener, reply: Reply) -> Self {
         let address = listener.local_addr().unwrap();
-        let state =
-            State { reply: Mutex::new(reply), for_keys: watch::Sender::new(0), for_others: watch::Sender::new(0) };
-        let state = Arc::new(state);
+        let state = Arc::new(State {
+            reply: Mutex::new(reply),
+            introspections: Mutex::default(),
+            questions: watch::Sender::default(),
+            for_keys: watch::Sender::new(0),
+            for_others: watch::Sender::new(0),
+        });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
     }
 
     pub fn issuer(&self) -> String {
-        format!("http://{}/oauth2/default", self.address)
+        issuer(self.address)
     }
 
     pub fn keys_endpoint(&self) -> String {
@@ -90,6 +160,26 @@ impl Okta {
     /// Answers like this from now on.
     pub fn answer(&self, reply: Reply) {
         *self.state.reply.lock().unwrap() = reply;
+    }
+
+    /// Answers like this from now on when the issuer is asked whether a token is active. Without, such a question is a stray.
+    pub fn introspects(&self, reply: Reply) {
+        self.introspects_at("/oauth2/default/v1/introspect", reply);
+    }
+
+    /// The same for another issuer on this host.
+    pub fn introspects_at(&self, path: &str, reply: Reply) {
+        self.state.introspections.lock().unwrap().insert(path.to_owned(), reply);
+    }
+
+    /// Whatever was asked about tokens.
+    pub fn questions(&self) -> Vec<Question> {
+        self.state.questions.borrow().clone()
+    }
+
+    /// Waits until so many questions about tokens were asked.
+    pub async fn questioned(&self, times: usize) {
+        self.state.questions.subscribe().wait_for(|questions| questions.len() >= times).await.unwrap();
     }
 
     /// How often the keys were asked for.
@@ -126,7 +216,10 @@ async fn answer(mut stream: TcpStream, state: Arc<State>) {
     if request.is_empty() {
         return;
     }
-    let reply = if request.starts_with("GET /oauth2/default/v1/keys HTTP/1.1\r\n") {
+    let introspection = introspection(&mut stream, &request, &state).await;
+    let reply = if let Some(reply) = introspection {
+        reply
+    } else if request.starts_with("GET /oauth2/default/v1/keys HTTP/1.1\r\n") {
         state.for_keys.send_modify(|requests| *requests += 1);
         state.reply.lock().unwrap().clone()
     } else {
@@ -148,6 +241,19 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// Takes note of a question about a token, and says what to answer. `None` where nobody answers such questions.
+async fn introspection(stream: &mut TcpStream, head: &str, state: &State) -> Option<Reply> {
+    let (target, _) = head.split_once(" HTTP/1.1\r\n")?;
+    let reply = state.introspections.lock().unwrap().get(target.strip_prefix("POST ")?).cloned()?;
+    let mut question = Question { target: target.to_owned(), head: head.to_owned(), body: String::new() };
+    let [length] = question.headers("content-length")[..] else { panic!("no length: {head}") };
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.ok()?;
+    question.body = String::from_utf8(body).unwrap();
+    state.questions.send_modify(|questions| questions.push(question));
+    Some(reply)
+}
+
 async fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
     match reply {
         Reply::Body { headers, body } => {
@@ -167,6 +273,11 @@ async fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
             stream.write_all(&body.as_bytes()[..body.len() / 2]).await?;
             std::future::pending().await
         }
+        Reply::CutOff(body) => {
+            stream.write_all(ok("", body.len()).as_bytes()).await?;
+            stream.write_all(&body.as_bytes()[..body.len() / 2]).await?;
+            stream.shutdown().await
+        }
         Reply::Drip(body) => {
             stream.write_all(ok("", body.len()).as_bytes()).await?;
             for byte in body.bytes() {
@@ -180,7 +291,16 @@ async fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
             tokio::time::sleep(delay).await;
             Box::pin(send(stream, *reply)).await
         }
+        Reply::Behind(mut gate, reply) => {
+            // A gate that is gone is open: the test is over.
+            let _ = gate.wait_for(|open| *open).await;
+            Box::pin(send(stream, *reply)).await
+        }
     }
+}
+
+fn issuer(address: SocketAddr) -> String {
+    format!("http://{address}/oauth2/default")
 }
 
 fn ok(headers: &str, length: usize) -> String {

@@ -89,6 +89,34 @@ struct Api {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     under_way: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     ready: watch::Sender<bool>,
+    polls: watch::Sender<Polls>,
+}
+
+/// The requests for an event that wait for one at the same time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Polls {
+    pub now: usize,
+    /// The most that there ever were.
+    pub most: usize,
+}
+
+/// A request for an event, for as long as it waits.
+struct Poll(watch::Sender<Polls>);
+
+impl Poll {
+    fn new(polls: &watch::Sender<Polls>) -> Self {
+        polls.send_modify(|polls| {
+            polls.now += 1;
+            polls.most = polls.most.max(polls.now);
+        });
+        Self(polls.clone())
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        self.0.send_modify(|polls| polls.now -= 1);
+    }
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -97,6 +125,7 @@ type Lines = Arc<Mutex<Vec<String>>>;
 pub struct Authorizer {
     queue: mpsc::UnboundedSender<Invocation>,
     ready: watch::Receiver<bool>,
+    polls: watch::Receiver<Polls>,
     exited: watch::Receiver<Option<ExitStatus>>,
     kill: Option<oneshot::Sender<()>>,
     lines: Lines,
@@ -145,7 +174,9 @@ impl Authorizer {
         let address = listener.local_addr().unwrap().to_string();
         let (queue, invocations) = mpsc::unbounded_channel();
         let (ready_sender, ready) = watch::channel(false);
-        let api = Api { queue: invocations.into(), under_way: Mutex::default(), ready: ready_sender };
+        let (polls_sender, polls) = watch::channel(Polls::default());
+        let api =
+            Api { queue: invocations.into(), under_way: Mutex::default(), ready: ready_sender, polls: polls_sender };
         let server = tokio::spawn(serve(listener, api));
 
         let mut child = Command::new(env!("CARGO_BIN_EXE_okta-authorizer"))
@@ -166,7 +197,7 @@ impl Authorizer {
         let (exited_sender, exited) = watch::channel(None);
         let (kill, killed) = oneshot::channel();
         tokio::spawn(attend(child, killed, exited_sender));
-        Self { queue, ready, exited, kill: Some(kill), lines, readers, server }
+        Self { queue, ready, polls, exited, kill: Some(kill), lines, readers, server }
     }
 
     /// Hands over one event and waits for what the binary makes of it.
@@ -188,6 +219,18 @@ impl Authorizer {
             Ok(Err(status)) => panic!("ended by an event, {status}: {body}\n{:#?}", self.lines()),
             Err(elapsed) => panic!("no answer, {elapsed}: {body}\n{:#?}", self.lines()),
         }
+    }
+
+    /// The requests for an event that wait now, and ever did.
+    pub fn polls(&self) -> Polls {
+        *self.polls.borrow()
+    }
+
+    /// Waits until so many requests for an event wait at the same time.
+    pub async fn polled(&self, times: usize) {
+        let mut polls = self.polls.clone();
+        let reached = timeout(PATIENCE, polls.wait_for(|polls| polls.now == times)).await.is_ok();
+        assert!(reached, "{:?} and not {times}: {:#?}", self.polls(), self.lines());
     }
 
     /// What it has written so far.
@@ -252,10 +295,12 @@ async fn serve(listener: TcpListener, api: Api) {
 
 async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, String) {
     api.ready.send_replace(true);
+    let poll = Poll::new(&api.polls);
     let Some(Invocation { id, body, answer }) = api.queue.lock().await.recv().await else {
         // The test is over; a runtime that is frozen for good waits here too.
         return std::future::pending().await;
     };
+    drop(poll);
     let deadline = (now() + 30) * 1000;
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:okta-authorizer";
     let trace = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
