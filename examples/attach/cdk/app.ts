@@ -1,0 +1,31 @@
+// A CDK API behind okta-authorizer.
+import { App, Duration, Fn, Stack } from 'aws-cdk-lib';
+import { EndpointType, MockIntegration, RestApi, TokenAuthorizer } from 'aws-cdk-lib/aws-apigateway';
+import { Function } from 'aws-cdk-lib/aws-lambda';
+
+const app = new App();
+const stack = new Stack(app, 'hello');
+
+const okta = new TokenAuthorizer(stack, 'Okta', {
+  // The permission to call the function comes with okta-authorizer's own stack: its parameter AttachedApiId.
+  handler: Function.fromFunctionAttributes(stack, 'OktaAuthorizer', {
+    functionArn: Fn.importValue('okta-authorizer-AuthorizerFunctionArn'),
+    skipPermissions: true,
+  }),
+  validationRegex: '^([Bb][Ee][Aa][Rr][Ee][Rr] +)?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$',
+  resultsCacheTtl: Duration.seconds(300), // for as long a token's policy is kept; 0 for none
+});
+
+const api = new RestApi(stack, 'Api', {
+  endpointTypes: [EndpointType.REGIONAL],
+  cloudWatchRole: false, // a setting of the whole account
+  defaultMethodOptions: { authorizer: okta },
+});
+api.root.resourceForPath('/hello/{uid}').addMethod(
+  'GET',
+  new MockIntegration({
+    requestTemplates: { 'application/json': '{"statusCode": 200}' },
+    integrationResponses: [{ statusCode: '200', responseTemplates: { 'application/json': '{"message": "hello"}' } }],
+  }),
+  { methodResponses: [{ statusCode: '200' }] },
+);
