@@ -1,6 +1,6 @@
 //! `cargo bench --bench fleet`: what a fleet of instances costs Okta and the table, scenario by scenario.
 //!
-//! Instances are key stores in this process, on simulated time; the table is a real DynamoDB engine and Okta a server, both
+//! Instances are key stores in this process, on simulated time; the table is a real `DynamoDB` engine and Okta a server, both
 //! on loopback. Counts are exact, and `tests/fleet` asserts them for small fleets; times depend on this machine.
 
 #![expect(

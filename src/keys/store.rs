@@ -300,11 +300,15 @@ impl Live {
         known.clone().filter(|known| now < known.expires_at)
     }
 
-    /// Takes an item's keys over if they are usable and newer than those known.
+    /// Takes an item's keys over if they are usable, and newer than those known or others of the same second.
     fn adopt(&self, item: &UntrustedItem, now: u64) {
         let Some(found) = item.keys(now).map(|found| self.freshness.of_table(found)) else { return };
-        let newer = self.usable(now).is_none_or(|known| known.fetched_at < found.fetched_at);
-        if now < found.expires_at && newer {
+        // Two fetches within one second can stand on both sides of a rotation.
+        let news = self.usable(now).is_none_or(|known| {
+            known.fetched_at < found.fetched_at
+                || (known.fetched_at == found.fetched_at && known.keys.json() != found.keys.json())
+        });
+        if now < found.expires_at && news {
             let known = self.remember(found);
             info!(
                 keys_source = "table",

@@ -9,12 +9,17 @@
     reason = "a test that cannot go on should say where and stop"
 )]
 
+mod faults;
+mod gate;
+mod rules;
+#[allow(dead_code, reason = "the bench uses more of it")]
 mod scenarios;
 #[path = "../wire/support/mod.rs"]
 #[allow(dead_code, reason = "the wire tests use more of it")]
 mod support;
+mod world;
 
-use scenarios::{Fleet, Report, Round, START, cold_start, flood, outage, rotation, table_down, withdrawal};
+use scenarios::{Round, cold_start, flood, outage, rotation, table_down, withdrawal};
 
 const FLEET: usize = 20;
 

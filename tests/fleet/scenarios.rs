@@ -34,7 +34,8 @@ pub struct Fleet {
     pub okta: Okta,
     pub stores: Vec<KeyStore>,
     table_requests: Arc<AtomicUsize>,
-    table: Option<Table>,
+    /// Kept for as long as the fleet: dropping it closes the port.
+    _table: Option<Table>,
 }
 
 /// What a round of calls came to, one call an instance.
@@ -114,7 +115,7 @@ impl Fleet {
                 KeyStore::live(endpoint, shared.clone(), freshness)
             })
             .collect();
-        Self { okta, stores, table_requests, table }
+        Self { okta, stores, table_requests, _table: table }
     }
 
     /// All instances start at once.
@@ -137,16 +138,6 @@ impl Fleet {
 
     pub fn table_requests(&self) -> usize {
         self.table_requests.load(Ordering::Relaxed)
-    }
-
-    /// The item as it is in the table.
-    pub fn item(&self) -> Option<serde_json::Value> {
-        self.table.as_ref().and_then(|table| table.item(&self.okta.keys_endpoint()))
-    }
-
-    /// Puts an item in the table.
-    pub fn put(&self, item: &serde_json::Value) {
-        self.table.as_ref().unwrap().put(item);
     }
 
     fn report(&self, since: (usize, usize), refused_valid: usize, known_everywhere_after: Option<u64>) -> Report {
@@ -293,8 +284,8 @@ pub async fn outage(instances: usize) -> (Report, Round, Round) {
     for half_hour in 1..48 {
         refused += instances - fleet.round("main", START + half_hour * 1_800).await.found;
     }
-    let beyond = fleet.round("main", START + 86_400).await;
     let report = fleet.report(since, refused, None);
+    let beyond = fleet.round("main", START + 86_400).await;
     fleet.okta.answer(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY));
     let back = fleet.round("main", START + 86_500).await;
     (report, beyond, back)
