@@ -1,0 +1,408 @@
+//! The demo API of `template.yaml` on the desk (`examples/gateway`), with the real binary behind it: what clients see.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where and stop"
+)]
+
+#[path = "../examples/gateway/desk/mod.rs"]
+mod desk;
+#[path = "wire/support/mod.rs"]
+#[allow(dead_code, reason = "the wire tests use more of it")]
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use desk::{
+    gateway::{Gateway, SOURCE_HEADER},
+    issuer::Issuer,
+    lambda::Lambda,
+    sample_environment,
+    template::Api,
+};
+use support::table::{TABLE, Table, item};
+
+const TEMPLATE: &str = include_str!("../template.yaml");
+
+/// What the administrator of the tenant `acme`, who is `00u1`, gets from each route of the template.
+const TENANT_ADMIN: [(&str, &str, &str, u16); 38] = [
+    ("GET", "/hello/{uid}", "/hello/00u1", 200),
+    ("POST", "/hello/{uid}", "/hello/00u1", 403),
+    ("GET", "/hello/{uid}", "/hello/00u2", 403),
+    ("GET", "/users/{uid}/balance", "/users/00u1/balance", 200),
+    ("GET", "/users/{uid}/balance", "/users/00u2/balance", 403),
+    ("DELETE", "/users/{uid}/balance", "/users/00u1/balance", 403),
+    ("GET", "/home/premium", "/home/premium", 403),
+    ("POST", "/home/premium", "/home/premium", 403),
+    ("GET", "/apps", "/apps", 200),
+    ("POST", "/apps", "/apps", 403),
+    ("GET", "/apps/{proxy+}", "/apps/0oa9", 200),
+    ("GET", "/apps/{proxy+}", "/apps/0oa9/icon/large.png?size=2", 200),
+    ("PATCH", "/apps/{proxy+}", "/apps/0oa9", 403),
+    ("GET", "/apps/{proxy+}", "/apps/..%2ftenants", 403),
+    ("GET", "/tenants", "/tenants", 403),
+    ("POST", "/tenants", "/tenants", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme", 200),
+    ("DELETE", "/tenants/{proxy+}", "/tenants/acme", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme2", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/umbra", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme/domains", 200),
+    ("POST", "/tenants/{proxy+}", "/tenants/acme/domains", 200),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme/domains/acme.example", 200),
+    ("PUT", "/tenants/{proxy+}", "/tenants/acme/domains/acme.example/verify", 200),
+    ("DELETE", "/tenants/{proxy+}", "/tenants/acme/domains/acme.example", 200),
+    ("POST", "/tenants/{proxy+}", "/tenants/acme/domains/acme.example", 403),
+    ("PUT", "/tenants/{proxy+}", "/tenants/acme/admins/00u2", 200),
+    ("PUT", "/tenants/{proxy+}", "/tenants/acme/apps/0oa9", 200),
+    ("PUT", "/tenants/{proxy+}", "/tenants/umbra/admins/00u1", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme/domains/..%2f..%2fumbra", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme/domains/%252e%252e", 403),
+    ("GET", "/tenants/{proxy+}", "/tenants/acme/domains/..%5c..%5cumbra", 403),
+    ("GET", "/idps", "/idps", 200),
+    ("GET", "/idps/{id}", "/idps/0oa1", 200),
+    ("PUT", "/idps/{id}", "/idps/0oa1", 200),
+    ("PUT", "/idps/{id}", "/idps/0oa2", 403),
+    ("GET", "/idps/{id}/metadata.xml", "/idps/0oa1/metadata.xml", 200),
+    ("GET", "/idps/{id}/metadata.xml", "/idps/0oa2/metadata.xml", 403),
+];
+
+#[tokio::test]
+async fn one_cached_policy_is_right_for_every_route_of_the_template() {
+    let issuer = issuer().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let fields = [("uid", "00u1"), ("scope", "api:read"), ("groups", "ADMINS"), ("tenants", "0oa1:acme:00g1")];
+    let token = login(&issuer, &fields).await;
+
+    let shown: BTreeSet<_> = TENANT_ADMIN.iter().map(|(_, resource, ..)| *resource).collect();
+    assert_eq!(shown, desk.resources.iter().map(String::as_str).collect());
+    // Whichever route is asked for first, its policy answers for all the others.
+    for start in 0..TENANT_ADMIN.len() {
+        let (behind, first) = TENANT_ADMIN.split_at(start);
+        for (index, (method, resource, path, status)) in first.iter().chain(behind).enumerate() {
+            let answer = desk.call(method, path, &token).await;
+            assert_eq!(answer.status, *status, "{method} {path} after {:?}", first[0]);
+            assert_eq!(answer.source(), if index == 0 { "asked" } else { "cached" });
+            if *status == 200 {
+                assert_eq!((&answer.body["method"], &answer.body["resource"]), (&json!(method), &json!(resource)));
+            }
+        }
+        assert_eq!(desk.gateway.lambda().calls(), start + 1);
+        desk.pass(desk.ttl);
+    }
+}
+
+#[tokio::test]
+async fn who_is_let_in_is_told_what_the_authorizer_said() {
+    let issuer = issuer().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let token = login(&issuer, &[("uid", "00u1"), ("scope", "api:read openid"), ("tenants", "0oa1:acme:00g1")]).await;
+    let answer = desk.call("GET", "/hello/00u1", &token).await;
+    let context = json!({
+        "principalId": "00u1",
+        "uid": "00u1",
+        "sub": "00u1@example.com",
+        "cid": "0oatoyclient",
+        "scopes": "api:read openid",
+        "tenants": r#"["0oa1:acme:00g1"]"#,
+    });
+    assert_eq!(answer.body, json!({ "method": "GET", "resource": "/hello/{uid}", "authorizer": context }));
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+}
+
+#[tokio::test]
+async fn a_machine_gets_in_by_its_scope() {
+    let issuer = issuer().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let form = [("grant_type", "client_credentials"), ("client_id", "0oarobot"), ("scope", "premium_api/read")];
+    let token = ask_for_token(&issuer, &form).await["access_token"].as_str().unwrap().to_owned();
+    let answer = desk.call("GET", "/home/premium", &token).await;
+    assert_eq!((answer.status, &answer.body["authorizer"]["principalId"]), (200, &json!("0oarobot")));
+    assert_eq!(desk.call("POST", "/home/premium", &token).await.status, 403);
+    let refused = ask_for_token(&issuer, &[("grant_type", "password")]).await;
+    assert_eq!(refused["error"], "unsupported_grant_type");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_token_is_401_and_costs_no_call() {
+    let desk = Desk::pinned().await;
+    let long = "a.".repeat(3);
+    for header in
+        [None, Some(""), Some("Bearer"), Some("Basic YTpi"), Some("Bearer a.b"), Some(&*long), Some("Bearer a.b.c d")]
+    {
+        let mut request = desk.request("GET", "/hello/00u1");
+        if let Some(header) = header {
+            request = request.header("authorization", header);
+        }
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.source(), "not asked", "{header:?}");
+        answer.is_the_templates_401();
+    }
+    assert_eq!(desk.gateway.lambda().calls(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_401_and_nothing_is_kept() {
+    let desk = Desk::pinned().await;
+    for call in 1..=2 {
+        let answer = desk.call("GET", "/hello/00u1", "bm8.bm8.bm8").await;
+        answer.is_the_templates_401();
+        assert_eq!((answer.source(), desk.gateway.lambda().calls()), ("asked", call));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_granted_nothing_here_is_403_and_that_is_kept() {
+    let issuer = issuer().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let token = login(&issuer, &[("uid", "00u1")]).await;
+    let no = "User is not authorized to access this resource";
+    for (path, source, message) in [
+        // The policy names the route that it was made for.
+        ("/hello/00u2", "asked", format!("{no} with an explicit deny")),
+        ("/hello/00u2", "cached", format!("{no} with an explicit deny")),
+        ("/hello/00u3", "cached", no.to_owned()),
+    ] {
+        let answer = desk.call("GET", path, &token).await;
+        assert_eq!((answer.status, answer.source()), (403, source));
+        assert_eq!(answer.body, json!({ "message": message, "type": "ACCESS_DENIED" }));
+        answer.is_json_for_any_origin();
+    }
+    assert_eq!(desk.gateway.lambda().calls(), 1);
+}
+
+#[tokio::test]
+async fn an_issuer_that_cannot_be_reached_is_500_and_lets_nobody_in() {
+    let closed = support::table::closed_port().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", format!("{closed}/oauth2/default"))]).await;
+    let claims = support::token::claims_of(&format!("{closed}/oauth2/default"));
+    let answer = desk.call("GET", "/hello/00uada", &support::keys::main().token(&claims)).await;
+    assert_eq!((answer.status, answer.source()), (500, "asked"));
+    assert_eq!(answer.body, json!({ "message": "The token could not be checked", "type": "AUTHORIZER_FAILURE" }));
+    answer.is_json_for_any_origin();
+}
+
+#[tokio::test]
+async fn a_route_that_is_not_there_is_404_whoever_asks() {
+    let desk = Desk::pinned().await;
+    for path in ["/", "/nothing", "/apps/", "/hello", "/hello/", "/hello/00u1/more", "/home/premium2", "/Apps"] {
+        let answer = desk.call("GET", path, "a.b.c").await;
+        assert_eq!((answer.status, answer.source()), (404, "not asked"), "{path}");
+        assert_eq!(answer.body, json!({ "message": "No such route", "type": "MISSING_AUTHENTICATION_TOKEN" }));
+        answer.is_json_for_any_origin();
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_needs_no_token() {
+    let desk = Desk::pinned().await;
+    let answer = Answer::of(desk.request("OPTIONS", "/idps/0oa1")).await;
+    assert_eq!((answer.status, answer.source()), (200, "not asked"));
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(answer.header("access-control-allow-headers"), "Authorization,Content-Type");
+}
+
+#[tokio::test]
+async fn a_policy_is_kept_per_token_for_as_long_as_the_template_says_and_no_longer() {
+    let issuer = issuer().await;
+    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    assert_eq!(desk.ttl, Duration::from_mins(5));
+    let [one, other] = [login(&issuer, &[("uid", "00u1")]).await, login(&issuer, &[("uid", "00u1")]).await];
+    let ask = async |token| (desk.call("GET", "/apps", token).await.source().to_owned(), desk.gateway.lambda().calls());
+    assert_eq!(ask(&one).await, ("asked".to_owned(), 1));
+    assert_eq!(ask(&other).await, ("asked".to_owned(), 2));
+    desk.pass(Duration::from_secs(299));
+    assert_eq!(ask(&one).await, ("cached".to_owned(), 2));
+    // Being used does not keep it longer.
+    desk.pass(Duration::from_secs(1));
+    assert_eq!(ask(&one).await, ("asked".to_owned(), 3));
+    assert_eq!(ask(&one).await, ("cached".to_owned(), 3));
+}
+
+#[tokio::test]
+async fn a_time_to_live_of_zero_asks_on_every_call() {
+    let issuer = issuer().await;
+    let desk = Desk::with_ttl(&[("OKTA_ISSUER", issuer.issuer())], Some(Duration::ZERO)).await;
+    let token = login(&issuer, &[("uid", "00u1")]).await;
+    for call in 1..=3 {
+        assert_eq!(desk.call("GET", "/apps", &token).await.source(), "asked");
+        assert_eq!(desk.gateway.lambda().calls(), call);
+    }
+}
+
+/// With a table that holds keys from a minute ago, so that the authorizer may ask the issuer at once.
+#[tokio::test]
+async fn a_rotation_breaks_nothing() {
+    let issuer = issuer().await;
+    let table = Table::start().await;
+    let endpoint = format!("{}/v1/keys", issuer.issuer());
+    let keys: Value = Client::new().get(&endpoint).send().await.unwrap().text().await.unwrap().parse().unwrap();
+    table.put(&item(&endpoint, &keys, support::now(), 60));
+    let variables = [
+        ("OKTA_ISSUER", issuer.issuer()),
+        ("KEYS_TABLE_NAME", TABLE.to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", table.endpoint.clone()),
+        ("AWS_ACCESS_KEY_ID", "any".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "any".to_owned()),
+    ];
+    let desk = Desk::with_ttl(&variables, Some(Duration::ZERO)).await;
+
+    let before = login(&issuer, &[("uid", "00u1")]).await;
+    assert_eq!(desk.call("GET", "/hello/00u1", &before).await.status, 200);
+    let rotated = Client::new().post(format!("{}/rotate", issuer.origin())).send().await.unwrap().text().await.unwrap();
+    let rotated: Value = rotated.parse().unwrap();
+    assert_eq!((&rotated["signs"], &rotated["published"]), (&json!("toy-2"), &json!(["toy-1", "toy-2"])));
+    let after = login(&issuer, &[("uid", "00u1")]).await;
+    for token in [&before, &after, &before, &after] {
+        assert_eq!(desk.call("GET", "/hello/00u1", token).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_sample_events_get_what_their_names_promise() {
+    let desk = Desk::pinned().await;
+    for (file, status) in [
+        ("own-resource", 200),
+        ("others-resource", 403),
+        ("scope-present", 200),
+        ("scope-missing", 403),
+        ("machine-write", 200),
+        ("machine-write-with-read-scope", 403),
+        ("superuser", 200),
+        ("tenant-admin", 200),
+        ("tenant-admin-of-another", 403),
+        ("expired", 401),
+        ("tampered", 401),
+        ("wrong-audience", 401),
+    ] {
+        let event = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(file).with_extension("json");
+        let event: Value = fs::read_to_string(event).unwrap().parse().unwrap();
+        let arn = event["methodArn"].as_str().unwrap();
+        let [_, _, method, path] = arn.splitn(4, '/').collect::<Vec<_>>()[..] else { panic!("{arn}") };
+        let request = desk.request(method, &format!("/{path}"));
+        let answer = Answer::of(request.header("authorization", event["authorizationToken"].as_str().unwrap())).await;
+        assert_eq!(answer.status, status, "{file}");
+    }
+}
+
+/// The demo API on a port of its own, and time that passes when it is told to.
+struct Desk {
+    gateway: Arc<Gateway>,
+    resources: Vec<String>,
+    ttl: Duration,
+    url: String,
+    client: Client,
+    now: Arc<Mutex<Instant>>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Desk {
+    async fn pinned() -> Self {
+        Self::start(sample_environment().unwrap(), None).await
+    }
+
+    async fn open(environment: &[(&str, String)]) -> Self {
+        Self::with_ttl(environment, None).await
+    }
+
+    async fn with_ttl(environment: &[(&str, String)], ttl: Option<Duration>) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Self::start(environment.collect(), ttl).await
+    }
+
+    async fn start(environment: Vec<(String, String)>, ttl: Option<Duration>) -> Self {
+        let api = Api::of(TEMPLATE).unwrap();
+        let ttl = ttl.unwrap_or(api.reauthorize_every);
+        let resources = api.routes.iter().map(|route| route.resource.clone()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/{}", listener.local_addr().unwrap(), api.stage);
+        let binary = Path::new(env!("CARGO_BIN_EXE_okta-authorizer"));
+        let lambda = Lambda::start(binary, environment, Stdio::null).await.unwrap();
+        let now = Arc::new(Mutex::new(Instant::now()));
+        let clock = Arc::clone(&now);
+        let gateway = Arc::new(Gateway::new(api, lambda, ttl, Arc::new(move || *clock.lock().unwrap())));
+        let server = gateway.serve(listener);
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { gateway, resources, ttl, url, client, now, server }
+    }
+
+    fn pass(&self, time: Duration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.client.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{}{path}", self.url))
+    }
+
+    async fn call(&self, method: &str, path: &str, token: &str) -> Answer {
+        Answer::of(self.request(method, path).header("authorization", format!("Bearer {token}"))).await
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.text().await.unwrap().parse().unwrap_or_default() }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+
+    fn source(&self) -> &str {
+        self.header(SOURCE_HEADER)
+    }
+
+    fn is_the_templates_401(&self) {
+        assert_eq!(self.status, 401);
+        assert_eq!(self.body, json!({ "message": "Unauthorized", "type": "UNAUTHORIZED" }));
+        assert_eq!(self.header("www-authenticate"), "Bearer");
+        assert_eq!(self.header("access-control-expose-headers"), "WWW-Authenticate");
+        self.is_json_for_any_origin();
+    }
+
+    fn is_json_for_any_origin(&self) {
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("access-control-allow-origin"), "*");
+    }
+}
+
+async fn issuer() -> Issuer {
+    Issuer::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).await.unwrap()
+}
+
+async fn login(issuer: &Issuer, fields: &[(&str, &str)]) -> String {
+    let form = [&[("grant_type", "toy")], fields].concat();
+    ask_for_token(issuer, &form).await["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn ask_for_token(issuer: &Issuer, form: &[(&str, &str)]) -> Value {
+    let request = Client::new().post(format!("{}/v1/token", issuer.issuer())).form(form);
+    request.send().await.unwrap().text().await.unwrap().parse().unwrap()
+}
