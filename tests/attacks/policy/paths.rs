@@ -1,0 +1,82 @@
+//! What a backend may make of a path that API Gateway passes on raw.
+
+/// `path` percent-decoded `times` times (RFC 3986 §2.1), its backslashes turned into slashes, and its dot segments removed
+/// (RFC 3986 §5.2.4). As servlet containers do, a segment's parameters do not count: `..;x` is `..`.
+pub fn as_a_backend_reads_it(path: &str, times: usize) -> Vec<u8> {
+    let decoded = decoded(path, times);
+    let mut out: Vec<&[u8]> = Vec::new();
+    let segments: Vec<&[u8]> = decoded.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).collect();
+    for (index, segment) in segments.iter().enumerate() {
+        let is_last = index + 1 == segments.len();
+        match dots(segment) {
+            Some(1) => {}
+            Some(_) => {
+                out.pop();
+            }
+            None => {
+                out.push(segment);
+                continue;
+            }
+        }
+        if is_last {
+            out.push(b"");
+        }
+    }
+    out.iter().flat_map(|segment| [b"/".as_slice(), segment].concat()).collect()
+}
+
+/// Whether any segment is `.` or `..` after decoding.
+pub fn has_dot_segments(path: &str, times: usize) -> bool {
+    decoded(path, times).split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| dots(segment).is_some())
+}
+
+fn dots(segment: &[u8]) -> Option<usize> {
+    let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+    (name == b"." || name == b"..").then_some(name.len())
+}
+
+fn decoded(path: &str, times: usize) -> Vec<u8> {
+    (0..times).fold(path.as_bytes().to_vec(), |text, _| decode(&text))
+}
+
+fn decode(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let escaped = (text[at] == b'%').then(|| Some((digit(text.get(at + 1))?, digit(text.get(at + 2))?))).flatten();
+        if let Some((high, low)) = escaped {
+            out.push(u8::try_from(high * 16 + low).unwrap());
+            at += 3;
+        } else {
+            out.push(text[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+#[test]
+fn dot_segments_are_resolved_behind_every_decoding() {
+    for (path, times, expected) in [
+        ("/a/b/c", 0, "/a/b/c"),
+        ("/a/../b", 0, "/b"),
+        ("/a/./b", 0, "/a/b"),
+        ("/a/..", 0, "/"),
+        ("/a/b/..", 0, "/a/"),
+        ("/../../a", 0, "/a"),
+        ("/a/%2e%2E/b", 0, "/a/%2e%2E/b"),
+        ("/a/%2e%2E/b", 1, "/b"),
+        ("/a%2f..%2fb", 1, "/b"),
+        ("/a/%252e./b", 1, "/a/%2e./b"),
+        ("/a/%252e./b", 2, "/b"),
+        ("/a/%%32e./b", 2, "/b"),
+        ("/a\\..\\b", 0, "/b"),
+        ("/a%5c..%5Cb", 1, "/b"),
+        ("/a/..;x=1/b", 0, "/b"),
+        ("/a/...", 0, "/a/..."),
+        ("/a/%zz/%", 2, "/a/%zz/%"),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&as_a_backend_reads_it(path, times)), expected, "{path} {times}");
+    }
+}
