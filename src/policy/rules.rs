@@ -83,16 +83,21 @@ struct Condition {
 /// The captures of one match, by name.
 type Bindings<'r, 'v> = Vec<(&'r str, &'v str)>;
 
+impl RulesError {
+    /// What is quoted of the file may have a line break in it.
+    fn new(line: usize, reason: &str) -> Self {
+        Self { line, reason: reason.replace(char::is_control, " ") }
+    }
+}
+
 impl Rules {
     /// Parses and checks a rules file.
     ///
     /// # Errors
     /// The first thing that is wrong, with its line.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
-        let file: File = toml::from_str(toml).map_err(|error| RulesError {
-            line: error.span().map_or(1, |span| line(toml, span.start)),
-            reason: error.message().lines().collect::<Vec<_>>().join(" "),
-        })?;
+        let file: File = toml::from_str(toml)
+            .map_err(|error| RulesError::new(error.span().map_or(1, |span| line(toml, span.start)), error.message()))?;
         if file.allow.is_empty() {
             return Err(RulesError { line: 1, reason: "no [[allow]] rule; nobody could call anything".to_owned() });
         }
@@ -121,7 +126,7 @@ impl Rule {
     fn check(effect: Effect, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
         let at = raw.span().start;
         let raw = raw.into_inner();
-        let error = |at: usize, reason: String| RulesError { line: line(toml, at), reason };
+        let error = |at: usize, reason: String| RulesError::new(line(toml, at), &reason);
         let mut when = Vec::new();
         for (claim, values) in raw.when.iter().flat_map(BTreeMap::iter) {
             let condition = Condition::check(claim, values.get_ref());
@@ -444,7 +449,9 @@ mod tests {
             assert_eq!((error.line, error.reason.as_str()), (line, reason), "{toml}");
             assert!(Rules::parse(whole).is_ok());
         }
-        let error = Rules::parse("[[allow]]\nroutes = ['GET /a'\n").unwrap_err();
-        assert!(!error.reason.contains('\n'), "{error}");
+        for toml in ["[[allow]]\nroutes = ['GET /a'\n", "[[allow]]\nroutes = [\"GET /a\\nb\"]\n"] {
+            let error = Rules::parse(toml).unwrap_err();
+            assert!(!error.reason.contains('\n'), "{error}");
+        }
     }
 }
