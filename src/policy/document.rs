@@ -14,11 +14,13 @@ const MAX_RESOURCE: usize = 512;
 /// What the path guard denies on the whole stage: whatever a backend might normalise into another path than the one
 /// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and
 /// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;`, which servlet
-/// containers read as `/..`, and whatever else is encoded behind the dots of a segment.
-const PATH_GUARD: [&str; 28] = [
+/// containers read as `/..`, and whatever else is encoded behind the dots of a segment; tabs and line breaks, encoded
+/// once or twice, which readers of URLs drop (WHATWG URL standard, URL parsing); and the bytes that start overlong forms
+/// of dots and slashes, and nothing in UTF-8 (RFC 3629 §3, CVE-2008-2938).
+const PATH_GUARD: [&str; 35] = [
     "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*/..%*", "*/.%*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*",
     "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*",
-    "*%46*", "*%63*", "*%65*", "*%66*",
+    "*%46*", "*%63*", "*%65*", "*%66*", "*%0*", "*%250*", "*%30*", "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
 
 /// How large a policy may be, and whether it guards its wildcards.
@@ -336,10 +338,21 @@ mod tests {
             "/t/acme/%25%32%65./umbra",
             "/t/acme/%2%65./umbra",
             "/t/acme/%%32e./umbra",
+            "/t/acme/%09../umbra",
+            "/t/acme/%250A../umbra",
+            "/t/acme/%c0%ae%C0%AE/umbra",
+            "/t/acme/%C1%9cumbra",
         ] {
             assert_eq!(verdict(path), Verdict::PathGuard, "{path}");
         }
-        for path in ["/t/acme/", "/t/acme/a..b", "/t/acme/...", "/t/acme/.well-known", "/t/acme/%C3%A9%20%25"] {
+        for path in [
+            "/t/acme/",
+            "/t/acme/a..b",
+            "/t/acme/...",
+            "/t/acme/.well-known",
+            "/t/acme/%C3%A9%20%25",
+            "/t/acme/%10%25c0",
+        ] {
             assert_eq!(verdict(path), Verdict::Allowed { rule: 1 }, "{path}");
         }
     }

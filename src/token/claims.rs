@@ -90,7 +90,7 @@ impl Claims {
         }
         let scp = self.present("scp");
         match self.payload.string(if scp.is_some() { "scp" } else { "scope" }) {
-            Ok(separated) => Ok(separated.map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())),
+            Ok(separated) => Ok(separated.map(|text| separated_by_spaces(&text))),
             Err(_) => scp.or_else(|| self.present("scope")).map(array).transpose(),
         }
     }
@@ -125,6 +125,11 @@ fn values(json: &str) -> Result<Vec<String>, Unreadable> {
         Some(b'[' | b'{') => array(json),
         _ => Ok(vec![json.to_owned()]),
     }
+}
+
+/// A space alone separates scopes (RFC 6749 §3.3): a tab or a line break is part of a scope, which no rule names.
+fn separated_by_spaces(text: &str) -> Vec<String> {
+    text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
 }
 
 fn array(json: &str) -> Result<Vec<String>, Unreadable> {
@@ -193,6 +198,8 @@ mod tests {
             (r#"{"sub":"s","scp":["a","b"],"scope":"c"}"#, Ok(Some(list(&["a", "b"])))),
             (r#"{"sub":"s","scp":"a","scope":"c"}"#, Ok(Some(list(&["a"])))),
             (r#"{"sub":"s","scope":"c d"}"#, Ok(Some(list(&["c", "d"])))),
+            (r#"{"sub":"s","scope":"  c  d "}"#, Ok(Some(list(&["c", "d"])))),
+            (r#"{"sub":"s","scope":"c\td\ne"}"#, Ok(Some(list(&["c\td\ne"])))),
             (r#"{"sub":"s","scp":null,"scope":"c d"}"#, Ok(Some(list(&["c", "d"])))),
             (r#"{"sub":"s","scopes":["x"]}"#, Ok(None)),
             (r#"{"sub":"s","scp":{"a":1},"scope":"c"}"#, Err(Unreadable)),

@@ -387,7 +387,7 @@ async fn no_claim_of_the_shipped_rules_can_widen_an_arn() {
 }
 
 /// Paths under `/tenants/acme` that a backend may take for others.
-const DISGUISED: [&str; 34] = [
+const DISGUISED: [&str; 41] = [
     "/tenants/acme/../umbra",
     "/tenants/acme/..",
     "/tenants/acme/../",
@@ -422,6 +422,13 @@ const DISGUISED: [&str; 34] = [
     "/tenants/acme/..\\umbra",
     "/tenants/acme/%5cumbra",
     "/tenants/acme/..%5Cumbra",
+    "/tenants/acme/%09../umbra",
+    "/tenants/acme/%0D%0A../umbra",
+    "/tenants/acme/%250a../umbra",
+    "/tenants/acme/%00/../umbra",
+    "/tenants/acme/%c0%ae%c0%ae/umbra",
+    "/tenants/acme/%C0%AF/umbra",
+    "/tenants/acme/%C1%9C/umbra",
 ];
 
 /// Odd paths that say no more than they seem to. Granted to who is granted `/tenants/*`.

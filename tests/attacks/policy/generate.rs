@@ -101,7 +101,7 @@ const IN_ROUTES: [&str; 23] = [
 ];
 
 /// What a path is made of.
-const IN_PATHS: [&str; 66] = [
+const IN_PATHS: [&str; 72] = [
     "/",
     "/",
     "/",
@@ -157,6 +157,12 @@ const IN_PATHS: [&str; 66] = [
     "%65",
     "%45",
     "%66",
+    "%09",
+    "%0D",
+    "%250a",
+    "%30",
+    "%c0%ae",
+    "%C1%9C",
     "%25%32%65",
     "%00",
     "%09",
@@ -210,7 +216,6 @@ fn claims() -> impl Strategy<Value = Map<String, Value>> {
     let uid = prop_oneof![select(&WORDS[..]).prop_map(str::to_owned), of(&IN_VALUES, 0..4)];
     (uid, groups, tenants, scopes, value(), value()).prop_map(|(uid, groups, tenants, scopes, dept, odd)| {
         let Value::Object(mut claims) = scopes else { unreachable!("made above") };
-        claims.retain(|_, value| !value.is_string() || !value.as_str().unwrap_or_default().contains(['\n', '\t']));
         claims.extend(
             [("uid", json!(uid)), ("groups", groups), ("tenants", tenants), ("dept", dept), ("x y\"z", odd)]
                 .map(|(name, value)| (name.to_owned(), value)),

@@ -1,7 +1,8 @@
 //! What a backend may make of a path that API Gateway passes on raw.
 
 /// `path` percent-decoded `times` times (RFC 3986 §2.1), its backslashes turned into slashes, and its dot segments removed
-/// (RFC 3986 §5.2.4). As servlet containers do, a segment's parameters do not count: `..;x` is `..`.
+/// (RFC 3986 §5.2.4). As servlet containers do, a segment's parameters do not count: `..;x` is `..`. As readers of URLs do
+/// (WHATWG URL standard), tabs and line breaks are dropped once decoded. As in CVE-2008-2938, overlong dots and slashes count.
 pub fn as_a_backend_reads_it(path: &str, times: usize) -> Vec<u8> {
     let decoded = decoded(path, times);
     let mut out: Vec<&[u8]> = Vec::new();
@@ -36,7 +37,29 @@ fn dots(segment: &[u8]) -> Option<usize> {
 }
 
 fn decoded(path: &str, times: usize) -> Vec<u8> {
-    (0..times).fold(path.as_bytes().to_vec(), |text, _| decode(&text))
+    (0..times).fold(path.as_bytes().to_vec(), |text, time| {
+        let mut text = decode(&text);
+        text.retain(|byte| !matches!(byte, b'\t' | b'\n' | b'\r'));
+        if time == 0 { overlong_forms_read(&text) } else { text }
+    })
+}
+
+fn overlong_forms_read(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        let read = match (out.last(), byte) {
+            (Some(0xc0), 0xae) => b'.',
+            (Some(0xc0), 0xaf) => b'/',
+            (Some(0xc1), 0x9c) => b'\\',
+            _ => {
+                out.push(*byte);
+                continue;
+            }
+        };
+        out.pop();
+        out.push(read);
+    }
+    out
 }
 
 fn decode(text: &[u8]) -> Vec<u8> {
@@ -76,6 +99,12 @@ fn dot_segments_are_resolved_behind_every_decoding() {
         ("/a/..;x=1/b", 0, "/b"),
         ("/a/...", 0, "/a/..."),
         ("/a/%zz/%", 2, "/a/%zz/%"),
+        ("/a/%09..%0D%0a/b", 1, "/b"),
+        ("/a/%2509../b", 1, "/a/%09../b"),
+        ("/a/%2509../b", 2, "/b"),
+        ("/a/\t../b", 0, "/a/\t../b"),
+        ("/a%C0%AF%c0%ae./b", 1, "/b"),
+        ("/a%c1%9c../b", 1, "/b"),
     ] {
         assert_eq!(String::from_utf8_lossy(&as_a_backend_reads_it(path, times)), expected, "{path} {times}");
     }
