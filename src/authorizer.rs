@@ -113,6 +113,9 @@ pub struct About {
     pub cid: Option<String>,
     /// The token's id.
     pub jti: Option<String>,
+    /// For how long the keys have been known that the token was held against; absent for pinned ones, and where it came
+    /// to none.
+    pub keys_age_seconds: Option<u64>,
     /// What was asked for, where it could be read.
     pub method_arn: Option<MethodArn>,
 }
@@ -198,7 +201,9 @@ impl Authorizer {
         let unverified_issuer = token.unverified_issuer()?;
         let issuer = self.issuers.iter().find(|issuer| issuer.expectations.issuer == unverified_issuer);
         let issuer = issuer.ok_or(Refusal::UnknownIssuer)?;
-        let key = issuer.keys.key(token.unverified_kid(), now).await?;
+        let key = issuer.keys.key(token.unverified_kid(), now).await;
+        about.keys_age_seconds = issuer.keys.age(now);
+        let key = key?;
         let claims = verify(token, &key, &issuer.expectations, now)?;
         about.uid = claims.uid().map(str::to_owned);
         about.cid = claims.client_id().map(str::to_owned);

@@ -17,7 +17,7 @@ use okta_authorizer::{
     authorizer::{Authorizer, Response},
     config::{Config, ConfigError},
     keys::{KeysTable, Roots},
-    telemetry,
+    telemetry::{self, JsonLines},
 };
 use serde_json::value::RawValue;
 
@@ -35,7 +35,12 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<()> {
-    telemetry::init(variable("AWS_LAMBDA_LOG_FORMAT").as_deref(), variable("AWS_LAMBDA_LOG_LEVEL").as_deref())?;
+    let function_name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    telemetry::init(
+        variable("AWS_LAMBDA_LOG_FORMAT").as_deref(),
+        variable("AWS_LAMBDA_LOG_LEVEL").as_deref(),
+        JsonLines { function_name, clock: SystemTime::now },
+    )?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     check_lambda()?;
     let roots = match config.ca_bundle.clone() {
@@ -73,7 +78,7 @@ fn check_lambda() -> anyhow::Result<()> {
 async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
     let start = Instant::now();
     let decision = authorizer.decide(&event.payload, now()).await;
-    decision.log(&event.context.request_id, start.elapsed());
+    decision.log(&event.context, start.elapsed());
     authorizer.answer(decision)
 }
 

@@ -1,25 +1,41 @@
-//! What the authorizer says: one line per decision, and nothing secret in any.
+//! What the authorizer says: one line per decision, and nothing secret in any. In JSON, the lines are the metrics as well.
 
-use std::time::Duration;
+use std::{
+    fmt::{self, Debug},
+    time::{Duration, SystemTime},
+};
 
-use tracing::{Level, error, info, level_filters::LevelFilter};
+use lambda_runtime::Context;
+use serde::Serialize;
+use tracing::{
+    Event, Level, Subscriber, error,
+    field::{Field, Visit},
+    info,
+    level_filters::LevelFilter,
+};
 use tracing_subscriber::{
     Layer,
     filter::{FilterFn, filter_fn},
-    fmt::layer,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        layer,
+        time::{FormatTime, SystemTime as Timestamp},
+    },
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
 
 use crate::authorizer::{Decision, Outcome};
 
-/// Sends log lines to standard output: JSON, or text where `format` is `Text`; from `level` on, INFO by default.
+/// Sends log lines to standard output: JSON where `format` is `JSON`, else text; from `level` on, INFO by default.
 ///
 /// Source: Lambda developer guide, advanced logging controls, `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
 ///
 /// # Errors
 /// When logging has been set up before.
-pub fn init(format: Option<&str>, level: Option<&str>) -> Result<(), TryInitError> {
+pub fn init(format: Option<&str>, level: Option<&str>, lines: JsonLines) -> Result<(), TryInitError> {
     let level = match level {
         // Lambda's name for what is worse than ERROR; nothing here is.
         Some(level) if level.eq_ignore_ascii_case("fatal") => LevelFilter::OFF,
@@ -27,12 +43,125 @@ pub fn init(format: Option<&str>, level: Option<&str>) -> Result<(), TryInitErro
         None => LevelFilter::INFO,
     };
     let lines = match format {
-        Some(format) if format.eq_ignore_ascii_case("text") => layer().with_ansi(false).with_target(false).boxed(),
-        _ => {
-            layer().json().flatten_event(true).with_current_span(false).with_span_list(false).with_target(false).boxed()
-        }
+        Some(format) if format.eq_ignore_ascii_case("json") => layer().event_format(lines).boxed(),
+        _ => layer().with_ansi(false).with_target(false).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(ours(level))).try_init()
+}
+
+/// One JSON object a line. An event with a field that [`METRICS`] names is that metric's value too, in `CloudWatch`'s embedded
+/// metric format: no second line, and nothing to flush.
+///
+/// Source: `CloudWatch` user guide, "Specification: Embedded metric format".
+#[derive(Debug)]
+pub struct JsonLines {
+    /// Lambda's name of the function: a dimension of every metric.
+    pub function_name: String,
+    /// The time of day.
+    pub clock: fn() -> SystemTime,
+}
+
+/// A field whose value is a metric, in the namespace `okta-authorizer`.
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+    /// The fields of the same event that tell its values apart, beside the function's name.
+    dimensions: &'static [&'static str],
+}
+
+const METRICS: [Metric; 7] = [
+    Metric { name: "decisions", unit: "Count", dimensions: &["outcome"] },
+    Metric { name: "refusals", unit: "Count", dimensions: &["reason"] },
+    Metric { name: "faults", unit: "Count", dimensions: &["reason"] },
+    Metric { name: "key_refreshes", unit: "Count", dimensions: &["keys_source", "result"] },
+    Metric { name: "keys_age_seconds", unit: "Seconds", dimensions: &[] },
+    Metric { name: "policies_cut", unit: "Count", dimensions: &[] },
+    Metric { name: "unusable_values", unit: "Count", dimensions: &[] },
+];
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(writer, r#"{{"timestamp":""#)?;
+        Timestamp.format_time(&mut writer)?;
+        write!(writer, r#"","level":"{}""#, event.metadata().level())?;
+        let mut fields = Fields { json: String::new(), metrics: Vec::new() };
+        event.record(&mut fields);
+        writer.write_str(&fields.json)?;
+        if !fields.metrics.is_empty() {
+            self.write_metrics(&mut writer, &fields.metrics)?;
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+impl JsonLines {
+    fn write_metrics(&self, writer: &mut Writer<'_>, metrics: &[&Metric]) -> fmt::Result {
+        let since = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        write!(
+            writer,
+            r#","function_name":{},"_aws":{{"Timestamp":{},"CloudWatchMetrics":["#,
+            Json(&self.function_name),
+            since.as_millis()
+        )?;
+        for (index, Metric { name, unit, dimensions }) in metrics.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(writer, r#"{comma}{{"Namespace":"okta-authorizer","Dimensions":[["function_name""#)?;
+            for dimension in *dimensions {
+                write!(writer, r#","{dimension}""#)?;
+            }
+            write!(writer, r#"]],"Metrics":[{{"Name":"{name}","Unit":"{unit}"}}]}}"#)?;
+        }
+        write!(writer, "]}}")
+    }
+}
+
+/// An event's fields as members of a JSON object, and the metrics among them.
+struct Fields {
+    json: String,
+    metrics: Vec<&'static Metric>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: impl Serialize) {
+        // A string holds everything; nothing can fail.
+        let _ = fmt::Write::write_fmt(&mut self.json, format_args!(r#","{}":{}"#, field.name(), Json(value)));
+    }
+}
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.metrics.extend(METRICS.iter().find(|metric| metric.name == field.name()));
+        self.add(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.add(field, format!("{value:?}"));
+    }
+}
+
+/// A value as its JSON text.
+struct Json<T>(T);
+
+impl<T: Serialize> fmt::Display for Json<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(&self.0).map_err(|_| fmt::Error)?)
+    }
 }
 
 /// Others are heard from WARN on, whatever the level: the runtime logs raw events at TRACE, the SDK headers at DEBUG.
@@ -47,23 +176,29 @@ fn ours(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool>
 
 impl Decision {
     /// Writes the decision line: faults at ERROR, everything else at INFO.
-    pub fn log(&self, request_id: &str, took: Duration) {
+    pub fn log(&self, invocation: &Context, took: Duration) {
         let about = &self.about;
         let [kid, uid, cid, jti] =
             [&about.kid, &about.uid, &about.cid, &about.jti].map(|text| text.as_deref().map(printable));
         let method = about.method_arn.as_ref().map(|arn| printable(arn.method()));
         let path = about.method_arn.as_ref().map(|arn| printable(arn.untrusted_path()));
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let xray_trace_id = invocation.xray_trace_id.as_deref().and_then(trace_id).map(printable);
         let (outcome, reason) = match &self.outcome {
             Outcome::Granted(granted) if granted.is_allowed() => ("allow", granted.verdict.name()),
             Outcome::Granted(granted) => ("deny", granted.verdict.name()),
             Outcome::Refused(refusal) => ("refused", refusal.name()),
             Outcome::Fault(fault) => ("fault", fault.name()),
         };
-        let (left_out, unusable) = match &self.outcome {
-            Outcome::Granted(granted) => (Some(granted.left_out), Some(granted.unusable_values)),
-            Outcome::Refused(_) | Outcome::Fault(_) => (None, None),
-        };
+        let one_if = |yes: bool| yes.then_some(1_u64);
+        let refusals = one_if(matches!(self.outcome, Outcome::Refused(_)));
+        let faults = one_if(matches!(self.outcome, Outcome::Fault(_)));
+        let [left_out, unusable_values] = match &self.outcome {
+            Outcome::Granted(granted) => [granted.left_out, granted.unusable_values],
+            Outcome::Refused(_) | Outcome::Fault(_) => [0, 0],
+        }
+        .map(|count| u64::try_from(count).ok().filter(|count| *count > 0));
+        let policies_cut = one_if(left_out.is_some());
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -76,15 +211,28 @@ impl Decision {
                     method,
                     path,
                     resources_left_out = left_out,
-                    unusable_values = unusable,
+                    unusable_values,
+                    policies_cut,
+                    keys_age_seconds = about.keys_age_seconds,
+                    decisions = 1_u64,
+                    refusals,
+                    faults,
                     microseconds,
-                    request_id,
+                    request_id = invocation.request_id,
+                    xray_trace_id,
                     "decision"
                 )
             };
         }
-        if matches!(self.outcome, Outcome::Fault(_)) { line!(error) } else { line!(info) }
+        if faults.is_some() { line!(error) } else { line!(info) }
     }
+}
+
+/// The trace's own id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`.
+///
+/// Source: X-Ray developer guide, "Tracing header".
+fn trace_id(header: &str) -> Option<&str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
 }
 
 /// Somebody else's text as a log may show it: bounded, and all but plain ASCII escaped, so that neither line breaks nor
@@ -114,5 +262,12 @@ mod tests {
         assert_eq!(printable("a\nb\u{202e}c\u{7f}é"), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
         assert_eq!(printable(&"x".repeat(256)), "x".repeat(256));
         assert_eq!(printable(&"x".repeat(257)), "x".repeat(256) + "…");
+    }
+
+    #[test]
+    fn the_trace_is_the_root_of_x_rays_header() {
+        assert_eq!(trace_id("Root=1-a-b;Parent=c;Sampled=1"), Some("1-a-b"));
+        assert_eq!(trace_id("Sampled=0;Root=1-a-b"), Some("1-a-b"));
+        assert_eq!(trace_id("Parent=c;Sampled=1"), None);
     }
 }

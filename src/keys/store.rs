@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     KeySet, VerifyingKey,
-    dynamo::{Claim, KeysTable, Lease, UntrustedItem},
+    dynamo::{Claim, KeysTable, Lease, TableError, UntrustedItem},
     freshness::{Freshness, KnownKeys},
     okta::{FetchError, KeysEndpoint},
 };
@@ -115,6 +115,15 @@ impl KeyStore {
             Source::Live(live) => live.key(kid, now).await,
         }
     }
+
+    /// For how many seconds the keys in memory have been known; `None` for pinned ones, and without any.
+    #[must_use]
+    pub fn age(&self, now: u64) -> Option<u64> {
+        match &self.0 {
+            Source::Pinned(_) => None,
+            Source::Live(live) => live.known().map(|known| now.saturating_sub(known.fetched_at)),
+        }
+    }
 }
 
 impl Live {
@@ -190,7 +199,7 @@ impl Live {
                 }
                 Ok(Claim::Lost(item)) => seen = self.wait_for_owner(table, item, want, patience, now).await,
                 Err(error) => {
-                    warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");
+                    self.say_that_the_table_failed(&error);
                     return self.refresh(None, slots, now).await;
                 }
             }
@@ -210,10 +219,21 @@ impl Live {
                 (Some(table), item)
             }
             Err(error) => {
-                warn!(keys_endpoint = self.okta.url(), %error, "going on without the table");
+                self.say_that_the_table_failed(&error);
                 (None, UntrustedItem::default())
             }
         }
+    }
+
+    fn say_that_the_table_failed(&self, error: &TableError) {
+        warn!(
+            key_refreshes = 1_u64,
+            keys_source = "table",
+            result = "failed",
+            keys_endpoint = self.okta.url(),
+            %error,
+            "going on without the table"
+        );
     }
 
     /// Asks Okta, and shares what it answers through the table, in the place of the item that was seen there.
@@ -225,7 +245,9 @@ impl Live {
             Ok(fetched) => {
                 let known = self.remember(self.freshness.of_okta(fetched.keys, fetched.max_age, now));
                 info!(
+                    key_refreshes = 1_u64,
                     keys_source = "okta",
+                    result = "ok",
                     keys_endpoint = self.okta.url(),
                     usable_keys = known.keys.len(),
                     refresh_in_seconds = known.refresh_at - now,
@@ -237,7 +259,14 @@ impl Live {
                 }
             }
             Err(error) => {
-                warn!(keys_endpoint = self.okta.url(), %error, "the keys cannot be refreshed");
+                warn!(
+                    key_refreshes = 1_u64,
+                    keys_source = "okta",
+                    result = "failed",
+                    keys_endpoint = self.okta.url(),
+                    %error,
+                    "the keys cannot be refreshed"
+                );
                 let FetchError::RetryAfter { seconds } = error else { return };
                 let seconds = seconds.clamp(1, KeysTable::LONGEST_HOLD);
                 slots.okta_wants = now + seconds;
@@ -296,8 +325,11 @@ impl Live {
     }
 
     fn usable(&self, now: u64) -> Option<Arc<KnownKeys>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.clone().filter(|known| now < known.expires_at)
+        self.known().filter(|known| now < known.expires_at)
+    }
+
+    fn known(&self) -> Option<Arc<KnownKeys>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes an item's keys over if they are usable, and newer than those known or others of the same second.
@@ -311,7 +343,9 @@ impl Live {
         if now < found.expires_at && news {
             let known = self.remember(found);
             info!(
+                key_refreshes = 1_u64,
                 keys_source = "table",
+                result = "ok",
                 keys_endpoint = self.okta.url(),
                 usable_keys = known.keys.len(),
                 age_seconds = now.saturating_sub(known.fetched_at),

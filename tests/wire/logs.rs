@@ -16,18 +16,13 @@ fn pinned() -> Env {
     Env::pinned(&jwks(&[keys::main()]))
 }
 
-/// The members of each decision line, wherever the format puts them.
+/// The members of each decision line.
 fn decisions(lines: &[String]) -> Vec<Map<String, Value>> {
-    let objects = lines.iter().filter_map(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
-    // The embedded metrics tell outcomes too.
-    let decided = objects.filter(|object| !object.contains_key("_aws"));
-    let flat = decided.map(|mut object| {
-        if let Some(Value::Object(fields)) = object.remove("fields") {
-            object.extend(fields);
-        }
-        object
-    });
-    flat.filter(|object| object.contains_key("outcome")).collect()
+    objects(lines).filter(|object| object.contains_key("outcome")).collect()
+}
+
+fn objects(lines: &[String]) -> impl Iterator<Item = Map<String, Value>> {
+    lines.iter().filter_map(|line| serde_json::from_str(line).ok())
 }
 
 fn of_level(lines: &[String], level: &str) -> usize {

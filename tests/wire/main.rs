@@ -17,6 +17,7 @@ mod events;
 mod introspection;
 mod keys;
 mod logs;
+mod metrics;
 mod policies;
 mod policy_file;
 mod support;

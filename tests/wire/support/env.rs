@@ -23,6 +23,7 @@ impl Env {
             .with("AWS_LAMBDA_FUNCTION_NAME", "okta-authorizer")
             .with("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .with("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .with("AWS_LAMBDA_LOG_FORMAT", "JSON")
             .with("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/okta-authorizer")
             .with("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/01/[$LATEST]0123456789abcdef")
             .with("AWS_REGION", "us-east-1")
