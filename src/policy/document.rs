@@ -5,11 +5,11 @@ use aws_lambda_events::event::{
     iam::{IamPolicyEffect, IamPolicyStatement},
 };
 
-use super::{rules::Grants, wildcard::matches};
+use super::{grants::Grants, wildcard::matches};
 use crate::event::MethodArn;
 
 /// The longest resource, in characters. Source: API Gateway developer guide, the quota of a policy's resource.
-const MAX_RESOURCE: usize = 512;
+pub const MAX_RESOURCE: usize = 512;
 
 /// What the path guard denies on the whole stage: whatever a backend might normalise into another path than the one
 /// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and

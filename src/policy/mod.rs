@@ -3,10 +3,12 @@
 //! Pure: no clock, no network.
 
 mod document;
+mod grants;
 mod pattern;
 mod route;
 mod rules;
 mod wildcard;
 
-pub use document::{Bounds, Policy, Verdict, deny_stage, policy};
-pub use rules::{Grant, Grants, Rules, RulesError};
+pub use document::{Bounds, MAX_RESOURCE, Policy, Verdict, deny_stage, policy};
+pub use grants::{Applied, Grant, Grants, Unusable, Why};
+pub use rules::{Effect, Rules, RulesError};

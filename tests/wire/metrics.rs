@@ -1,4 +1,4 @@
-//! The metrics of the log lines, as CloudWatch's embedded metric format has them. `.ci/emf` holds the same lines against the
+//! The metrics of the log lines, as `CloudWatch`'s embedded metric format has them. `.ci/emf` holds the same lines against the
 //! schema that AWS published.
 
 use std::collections::BTreeMap;
