@@ -1,0 +1,127 @@
+//! What every rule makes of a token, as a table for people.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets::UTF8_FULL_CONDENSED};
+use okta_authorizer::{
+    event::MethodArn,
+    policy::{Applied, Effect, Grants, MAX_RESOURCE, Policy, Rules, Verdict},
+    token::Claims,
+};
+
+use crate::route::{BOUNDS, STAGE, answer, requested, told};
+
+/// Wide enough for a route, narrow enough for a terminal.
+const WIDTH: u16 = 140;
+
+/// The table, the policy, and what it says about `route`, or, where none is given, about something that is granted.
+pub fn report(rules: &Rules, toml: &str, claims: &Claims, route: Option<&str>) -> Result<String, String> {
+    let asked = match route {
+        Some(route) => requested(route)?,
+        None => anything_granted(rules, claims)?,
+    };
+    let grants = rules.grants(claims, &asked);
+    let policy = answer(&grants, &asked);
+    let json = serde_json::to_string(&policy.document).map_err(|error| error.to_string())?;
+    let pretty = serde_json::to_string_pretty(&policy.document).map_err(|error| error.to_string())?;
+
+    let table = table(rules, toml, claims, &policy);
+    let verdict = route.map(|route| format!("\n{route}: {}", verdict(policy.verdict, toml))).unwrap_or_default();
+    let size = format!("{} of at most {} bytes{}", json.len(), BOUNDS.max_bytes, left_out(&grants, &policy));
+    Ok(format!("{table}\n\n{pretty}\n\npolicy: {size}{verdict}"))
+}
+
+fn table(rules: &Rules, toml: &str, claims: &Claims, policy: &Policy) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.set_header(["line", "rule", "matched", "routes"]);
+    for applied in rules.apply(claims) {
+        let mut row = Row::new();
+        row.add_cell(Cell::new(applied.line()).set_alignment(CellAlignment::Right));
+        row.add_cell(Cell::new(as_written(&applied, toml)));
+        row.add_cell(Cell::new(matched(&applied, claims)));
+        row.add_cell(Cell::new(routes(&applied, policy)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// The rule's effect and its `when`, as far as that stands on one line.
+fn as_written(applied: &Applied<'_>, toml: &str) -> String {
+    let effect = match applied.effect() {
+        Effect::Allow => "allow",
+        Effect::Deny => "deny",
+    };
+    let body = toml.lines().skip(applied.line()).take_while(|line| !line.trim_start().starts_with("[["));
+    match body.map(str::trim).find(|line| line.starts_with("when")) {
+        Some(when) => format!("{effect}\n{when}"),
+        None => format!("{effect}\nany valid token"),
+    }
+}
+
+fn matched(applied: &Applied<'_>, claims: &Claims) -> String {
+    if let Some(claim) = applied.unmatched {
+        return match claims.values(claim) {
+            Ok(None) => format!("no: the claim {claim} is absent"),
+            _ => format!("no: no value of {claim} matches"),
+        };
+    }
+    let mut said: Vec<String> = applied.ways.iter().map(|way| captures(way)).collect();
+    said.extend(applied.unusable.iter().map(|found| printable(&format!("not usable, {}: {}", found.claim, found.why))));
+    if applied.beyond > 0 {
+        said.push(format!("{} more, beyond all bounds", applied.beyond));
+    }
+    if applied.effect() == Effect::Deny && applied.unusable.len() + applied.beyond > 0 {
+        said.push("what cannot be written denies the whole stage".to_owned());
+    }
+    said.join("\n")
+}
+
+/// A claim's text as a terminal may show it.
+fn printable(text: &str) -> String {
+    let escaped = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => character.escape_unicode().to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn captures(way: &[(&str, String)]) -> String {
+    let captures: Vec<_> = way.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    if captures.is_empty() { "yes".to_owned() } else { captures.join(", ") }
+}
+
+/// What the rule grants or denies, and what did not get into the policy of it.
+fn routes(applied: &Applied<'_>, policy: &Policy) -> String {
+    let ways = if applied.unmatched.is_some() { &[] } else { applied.ways.as_slice() };
+    let in_policy = |arn: &String| policy.document.statement.iter().any(|statement| statement.resource.contains(arn));
+    let lines = ways.iter().flat_map(|way| applied.resources(way)).map(|tail| {
+        let arn = format!("{STAGE}/{tail}");
+        let route = tail.replacen('/', " /", 1);
+        match applied.effect() {
+            Effect::Deny => route,
+            Effect::Allow if in_policy(&arn) => route,
+            Effect::Allow if arn.len() > MAX_RESOURCE => format!("{route} (left out: over {MAX_RESOURCE} characters)"),
+            Effect::Allow => format!("{route} (left out)"),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn left_out(grants: &Grants, policy: &Policy) -> String {
+    match grants.left_out + policy.left_out {
+        0 => String::new(),
+        count => format!(", {count} routes left out"),
+    }
+}
+
+/// The verdict, with the rule that decided.
+fn verdict(verdict: Verdict, toml: &str) -> String {
+    let (Verdict::Allowed { rule } | Verdict::DeniedByRule { rule }) = verdict else { return told(verdict) };
+    let written: Vec<_> = toml.lines().skip(rule - 1).take(2).map(str::trim).collect();
+    format!("{}: {}", told(verdict), written.join(" "))
+}
+
+fn anything_granted(rules: &Rules, claims: &Claims) -> Result<MethodArn, String> {
+    let nothing = requested("GET /")?;
+    let tail = rules.grants(claims, &nothing).allow.first().map(|grant| grant.resource.replace('*', ""));
+    tail.map_or(Ok(nothing), |tail| requested(&tail.replacen('/', " /", 1)))
+}
