@@ -67,3 +67,21 @@ fn every_sample_is_in_one_of_the_tables() {
     let samples = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap();
     assert_eq!(samples.count(), 11 + 5 + 1, "a new sample wants a row above");
 }
+
+#[test]
+fn every_name_that_the_log_gives_a_reason_is_in_the_readme() {
+    let sources = [
+        include_str!("../src/token/mod.rs"),
+        include_str!("../src/authorizer.rs"),
+        include_str!("../src/policy/document.rs"),
+    ];
+    let arms = sources.iter().flat_map(|source| source.lines()).filter_map(|line| line.split_once("=> \""));
+    let names: Vec<_> = arms.filter_map(|(_, name)| name.strip_suffix("\",")).collect();
+    assert_eq!(names.len(), 23 + 3 + 4, "{names:?}");
+    let readme = include_str!("../README.md");
+    let table = readme.split("### Every reason by name").nth(1).unwrap().split("###").next().unwrap();
+    let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next()).collect();
+    for name in names {
+        assert!(rows.iter().any(|row| row.contains(&format!("`{name}`"))), "{name} is not in README.md");
+    }
+}
