@@ -2,7 +2,9 @@
 
 use aws_smithy_http_client::tls::TrustStore;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use memchr::memmem::find;
 use reqwest::Certificate;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// The certification authorities that a server's certificate must lead to.
@@ -20,17 +22,14 @@ impl Roots {
     /// # Errors
     /// When it has no certificate, or one that is malformed: what is wrong, as text.
     pub fn from_pem(pem: String) -> Result<Self, String> {
-        let certificates =
-            Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| "holds malformed PEM".to_owned())?;
-        if certificates.is_empty() {
-            return Err("holds no certificate".to_owned());
+        let mut certificates = 0;
+        for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let der = der.map_err(|_| "holds malformed PEM".to_owned())?;
+            // As a client does that takes it apart, and without the client.
+            webpki::anchor_from_trusted_cert(&der).map_err(|_| "holds a malformed certificate".to_owned())?;
+            certificates += 1;
         }
-        // Only a client takes the certificates apart.
-        reqwest::Client::builder()
-            .tls_certs_only(certificates)
-            .build()
-            .map(|_| Self::Bundle(pem))
-            .map_err(|_| "holds a malformed certificate".to_owned())
+        if certificates == 0 { Err("holds no certificate".to_owned()) } else { Ok(Self::Bundle(pem)) }
     }
 
     pub(super) fn for_okta(&self) -> Vec<Certificate> {
@@ -63,8 +62,8 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn is_amazons(der: &[u8]) -> bool {
-    let holds = |name: &[u8]| der.windows(name.len()).any(|window| window == name);
-    holds(b"Amazon Root CA") || holds(b"Starfield Services Root Certificate Authority")
+    let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
+    names.iter().any(|name| find(der, name).is_some())
 }
 
 #[cfg(test)]
