@@ -16,16 +16,19 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
-    env, fs,
-    io::{BufRead, BufReader, Read, Write},
+    env,
+    fmt::Write as _,
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde_json::{Value, json};
 use support::{
     env::Env,
     event, keys,
@@ -36,6 +39,13 @@ use support::{
 
 const WARM_CALLS: usize = 2_000;
 
+/// Lambda's sizes, in MB. 1,769 is one whole CPU; less is that share of one.
+///
+/// Source: Lambda developer guide, "Configure Lambda function memory".
+const MEMORY: [u32; 4] = [128, 256, 512, 1_769];
+/// The period of the kernel's quota, in microseconds.
+const PERIOD: u32 = 20_000;
+
 /// One life of a process: from spawn to its first answer, then `WARM_CALLS` more.
 #[derive(Clone, Copy)]
 struct Life {
@@ -45,7 +55,14 @@ struct Life {
     warm_cpu: Duration,
     warm_wall: Duration,
     resident_kib: u64,
-    resident_after_kib: u64,
+}
+
+/// A binary and what it is started with.
+struct Case {
+    name: &'static str,
+    binary: PathBuf,
+    env: Env,
+    event: String,
 }
 
 #[tokio::main]
@@ -65,40 +82,122 @@ async fn main() {
     let pinned = Env::pinned(&keys::jwks(&[keys::main()]));
     let over_tls = Env::okta(&[]).with("OKTA_ISSUER", issuer.clone()).with("SSL_CERT_FILE", bundle.path());
     let shared = over_tls.clone().table(&table_tls.origin());
+    let case = |name, binary: &Path, env: &Env, issuer: &str| Case {
+        name,
+        binary: binary.to_owned(),
+        env: env.clone(),
+        event: good_event(issuer),
+    };
     let cases = [
-        ("floor", &floor, pinned.clone(), support::env::PINNED_ISSUER.to_owned()),
-        ("pinned keys", &ours, pinned, support::env::PINNED_ISSUER.to_owned()),
-        ("keys from Okta over TLS", &ours, over_tls, issuer.clone()),
-        ("keys from the table over TLS", &ours, shared, issuer),
+        case("floor", &floor, &pinned, support::env::PINNED_ISSUER),
+        case("pinned keys", &ours, &pinned, support::env::PINNED_ISSUER),
+        case("no table, keys from Okta over TLS", &ours, &over_tls, &issuer),
+        case("keys from the table over TLS", &ours, &shared, &issuer),
     ];
-    let mut lives: BTreeMap<usize, Vec<Life>> = BTreeMap::new();
+    let found = tokio::task::spawn_blocking(move || measured(&cases, spawns)).await.unwrap();
+    println!("\n{}", table_of(&found, spawns));
+    let bytes = fs::read(&ours).unwrap();
+    println!("binary: {} bytes", bytes.len());
+    let folder = ours.ancestors().nth(2).unwrap().join("figures");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("cold_start.json"), found.to_string()).unwrap();
+}
+
+/// All figures: microseconds, unless they say otherwise.
+fn measured(cases: &[Case], spawns: usize) -> Value {
+    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+    let verification = bare_verification();
+    let mut lives: Vec<Vec<Life>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..spawns {
-        for (case, (_, binary, env, issuer)) in cases.iter().enumerate() {
-            let (binary, env, event) = ((*binary).clone(), env.clone(), good_event(issuer));
-            let life = tokio::task::spawn_blocking(move || live(&binary, &env, &event)).await.unwrap();
-            lives.entry(case).or_default().push(life);
+        for (case, lives) in cases.iter().zip(&mut lives) {
+            lives.push(live(case, WARM_CALLS));
         }
     }
-    println!(
-        "| {spawns} spawns each, medians | CPU to first answer | wall | CPU of a warm call | wall | RSS after first call | after {WARM_CALLS} more |"
-    );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    let floor = medians(&lives[&0]);
-    for (case, (name, ..)) in cases.iter().enumerate() {
-        let life = medians(&lives[&case]);
-        let ratio =
-            |ours: Duration, floor: Duration| format!("{ours:.2?} ({:.2} ×)", ours.as_secs_f64() / floor.as_secs_f64());
-        println!(
-            "| {name} | {} | {} | {} | {} | {} KiB | {} KiB |",
-            ratio(life.cpu, floor.cpu),
-            ratio(life.wall, floor.wall),
-            ratio(life.warm_cpu, floor.warm_cpu),
-            ratio(life.warm_wall, floor.warm_wall),
-            life.resident_kib,
-            life.resident_after_kib
-        );
+    let rows = cases.iter().zip(&lives).map(|(case, lives)| {
+        let life = medians(lives);
+        json!({
+            "name": case.name,
+            "cpu": micros(life.cpu),
+            "wall": micros(life.wall),
+            "warm_cpu": micros(life.warm_cpu),
+            "warm_wall": micros(life.warm_wall),
+            "resident_kib": life.resident_kib,
+        })
+    });
+    let under_quota = MEMORY.iter().filter_map(|&memory| {
+        let quota = Quota::of(memory)?;
+        let walls: Vec<_> = cases.iter().map(|case| micros(quota.wall(case, spawns.div_ceil(4)))).collect();
+        Some(json!({ "memory": memory, "walls": walls }))
+    });
+    let (early, late) = grown(&cases[1]);
+    json!({
+        "rows": rows.collect::<Vec<_>>(),
+        "bare_verification": micros(verification),
+        "under_quota": under_quota.collect::<Vec<_>>(),
+        "resident_kib_after_1000_calls": early,
+        "resident_kib_after_100000_calls": late,
+    })
+}
+
+/// CPU of one bare RSA-2048 verification by the library that ours uses, as its callers call it.
+fn bare_verification() -> Duration {
+    let jwk = keys::main().jwk();
+    let key = DecodingKey::from_rsa_components(jwk["n"].as_str().unwrap(), jwk["e"].as_str().unwrap()).unwrap();
+    let token = keys::main().token(&json!({ "sub": "s" }));
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let round = || {
+        let start = Instant::now();
+        for _ in 0..WARM_CALLS {
+            assert!(crypto::verify(signature, message.as_bytes(), &key, Algorithm::RS256).unwrap());
+        }
+        start.elapsed() / u32::try_from(WARM_CALLS).unwrap()
+    };
+    let mut rounds: Vec<_> = (0..9).map(|_| round()).collect();
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2]
+}
+
+/// Resident memory after 1,000 calls and after 100,000.
+fn grown(case: &Case) -> (u64, u64) {
+    let mut process = Process::start(case);
+    for _ in 0..1_000 {
+        process.api.call(&case.event);
     }
-    println!("\nbinary: {} bytes", fs::metadata(&ours).unwrap().len());
+    let early = process.resident_kib();
+    for _ in 0..99_000 {
+        process.api.call(&case.event);
+    }
+    (early, process.resident_kib())
+}
+
+fn table_of(found: &Value, spawns: usize) -> String {
+    let mut table = format!(
+        "| medians of {spawns} spawns | CPU to the first answer | wall | CPU of a warm call | wall | RSS after the first call |\n\
+        |---|---:|---:|---:|---:|---:|\n"
+    );
+    let floor = &found["rows"][0];
+    for row in found["rows"].as_array().unwrap() {
+        let cell = |name: &str| {
+            let (ours, floor) = (row[name].as_f64().unwrap(), floor[name].as_f64().unwrap());
+            format!("{ours:.0} µs ({:.2} ×)", ours / floor)
+        };
+        let cells = [cell("cpu"), cell("wall"), cell("warm_cpu"), cell("warm_wall")].join(" | ");
+        writeln!(table, "| {} | {cells} | {} KiB |", row["name"].as_str().unwrap(), row["resident_kib"]).unwrap();
+    }
+    let names = found["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
+    writeln!(table, "\n| wall to the first answer | {} |", names.collect::<Vec<_>>().join(" | ")).unwrap();
+    writeln!(table, "|---|{}", "---:|".repeat(found["rows"].as_array().unwrap().len())).unwrap();
+    for row in found["under_quota"].as_array().unwrap() {
+        let walls = row["walls"].as_array().unwrap();
+        let floor = walls[0].as_f64().unwrap();
+        let cells = walls.iter().map(|wall| wall.as_f64().unwrap());
+        let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / floor)).collect();
+        writeln!(table, "| {} MB | {} |", row["memory"], cells.join(" | ")).unwrap();
+    }
+    writeln!(table, "\nbare RSA-2048 verification: {:.1} µs", found["bare_verification"].as_f64().unwrap()).unwrap();
+    let [early, late] = ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &found[name]);
+    writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB").unwrap();
+    table
 }
 
 /// Builds the two binaries that are measured, as they are shipped: `cargo bench` builds ours with the tests' features. The
@@ -125,41 +224,54 @@ fn good_event(issuer: &str) -> String {
     event(&format!("Bearer {}", keys::main().token(&claims)))
 }
 
-fn live(binary: &Path, env: &Env, event: &str) -> Life {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn live(case: &Case, warm_calls: usize) -> Life {
     let start = Instant::now();
-    let child = Command::new(binary)
-        .env_clear()
-        .envs(env.iter())
-        .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut child = Process(child);
-    let mut api = RuntimeApi::accept(&listener);
-    api.call(event);
+    let mut process = Process::start(case);
+    process.api.call(&case.event);
     let wall = start.elapsed();
-    let cpu = child.cpu();
-    let resident_kib = child.resident_kib();
+    let cpu = process.cpu();
+    let resident_kib = process.resident_kib();
     let start = Instant::now();
-    for _ in 0..WARM_CALLS {
-        api.call(event);
+    for _ in 0..warm_calls {
+        process.api.call(&case.event);
     }
-    let calls = u32::try_from(WARM_CALLS).unwrap();
-    let (warm_wall, warm_cpu) = (start.elapsed() / calls, child.cpu().checked_sub(cpu).unwrap() / calls);
-    let resident_after_kib = child.resident_kib();
-    child.0.kill().unwrap();
-    child.0.wait().unwrap();
-    Life { cpu, wall, warm_cpu, warm_wall, resident_kib, resident_after_kib }
+    let calls = u32::try_from(warm_calls).unwrap();
+    let (warm_wall, warm_cpu) = (start.elapsed() / calls, process.cpu().checked_sub(cpu).unwrap() / calls);
+    Life { cpu, wall, warm_cpu, warm_wall, resident_kib }
 }
 
-struct Process(Child);
+/// A running binary, its first request for an event accepted. Dropping it ends the process.
+struct Process {
+    child: Child,
+    api: RuntimeApi,
+    log: Option<JoinHandle<()>>,
+}
 
 impl Process {
-    fn cpu(&mut self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+    fn start(case: &Case) -> Self {
+        Self::start_in(case, || {})
+    }
+
+    /// Calls `leave` as soon as the process exists.
+    fn start_in(case: &Case, leave: impl FnOnce()) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut child = Command::new(&case.binary)
+            .env_clear()
+            .envs(case.env.iter())
+            .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped()) // as Lambda reads it
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        leave();
+        let mut output = child.stdout.take().unwrap();
+        let log = Some(thread::spawn(move || drop(io::copy(&mut output, &mut io::sink()))));
+        Self { child, api: RuntimeApi::accept(&listener), log }
+    }
+
+    fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let nanoseconds = |task: fs::DirEntry| -> u64 {
             let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -168,9 +280,57 @@ impl Process {
     }
 
     fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap();
+    }
+}
+
+/// A control group (of version 1) that has a share of one CPU, as Lambda gives it. None where the machine does not let us.
+struct Quota(PathBuf);
+
+impl Quota {
+    const ROOT: &str = "/sys/fs/cgroup/cpu";
+
+    fn of(memory: u32) -> Option<Self> {
+        let quota = Self(Path::new(Self::ROOT).join(format!("okta-authorizer-bench-{}", process::id())));
+        fs::create_dir(&quota.0).ok()?;
+        let share = PERIOD * memory.min(1_769) / 1_769;
+        fs::write(quota.0.join("cpu.cfs_period_us"), PERIOD.to_string()).ok()?;
+        fs::write(quota.0.join("cpu.cfs_quota_us"), share.to_string()).ok()?;
+        Some(quota)
+    }
+
+    /// The median wall time to the first answer. This thread is in the group while it starts the process, which stays.
+    fn wall(&self, case: &Case, spawns: usize) -> Duration {
+        let task = fs::read_link("/proc/thread-self").unwrap();
+        let task = task.file_name().unwrap().to_str().unwrap();
+        let mut walls: Vec<_> = (0..spawns)
+            .map(|_| {
+                fs::write(self.0.join("tasks"), task).unwrap();
+                let start = Instant::now();
+                let mut process =
+                    Process::start_in(case, || fs::write(Path::new(Self::ROOT).join("tasks"), task).unwrap());
+                process.api.call(&case.event);
+                start.elapsed()
+            })
+            .collect();
+        walls.sort_unstable();
+        walls[walls.len() / 2]
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        fs::remove_dir(&self.0).unwrap();
     }
 }
 
@@ -240,6 +400,5 @@ fn medians(lives: &[Life]) -> Life {
         warm_cpu: median(lives, |life| life.warm_cpu),
         warm_wall: median(lives, |life| life.warm_wall),
         resident_kib: median(lives, |life| life.resident_kib),
-        resident_after_kib: median(lives, |life| life.resident_after_kib),
     }
 }

@@ -101,7 +101,7 @@ impl MethodArn {
     /// A resource on this API and stage: `tail` is `{METHOD}/{path}`.
     #[must_use]
     pub fn resource(&self, tail: &str) -> String {
-        format!("{}/{tail}", self.stage())
+        [self.stage(), "/", tail].concat()
     }
 }
 

@@ -89,14 +89,10 @@ pub fn policy(grants: &Grants, requested: &MethodArn, bounds: Bounds) -> Policy 
     denied.dedup();
 
     let mut room = Room::new(bounds, requested, &denied);
-    let (asked, others): (Vec<_>, Vec<_>) = grants
-        .allow
-        .iter()
-        .map(|allow| (requested.resource(&allow.resource), allow.line))
-        .partition(|(pattern, _)| matches(pattern, requested.text()));
-    let total = asked.len() + others.len();
-    let mut allowed: Vec<_> = asked.into_iter().filter(|(resource, _)| room.take(resource)).collect();
-    let allowed_by = allowed.first().map(|(_, line)| *line);
+    let covering: Vec<bool> = grants.allow.iter().map(|allow| allow.covers(requested.tail())).collect();
+    let mut kept: Vec<bool> =
+        grants.allow.iter().zip(&covering).map(|(allow, covers)| *covers && room.take(&allow.resource)).collect();
+    let allowed_by = grants.allow.iter().zip(&kept).find(|(_, kept)| **kept).map(|(allow, _)| allow.line);
     if allowed_by.is_none() {
         // Silence is consent where the API has a resource policy with an Allow; an explicit Deny is not.
         let asked = bounded(literal(requested.text()));
@@ -105,17 +101,19 @@ pub fn policy(grants: &Grants, requested: &MethodArn, bounds: Bounds) -> Policy 
             denied.push(asked);
         }
     }
-    allowed.extend(others.into_iter().filter(|(resource, _)| room.take(resource)));
-    allowed.sort_unstable();
+    for ((allow, covers), kept) in grants.allow.iter().zip(covering).zip(&mut kept) {
+        *kept |= !covers && room.take(&allow.resource);
+    }
 
     let verdict = match (denied_by, allowed_by) {
         (Some(rule), _) => Verdict::DeniedByRule { rule },
         (None, None) => Verdict::NotGranted,
-        (None, Some(_)) if room.guarded && guards(requested.text()) => Verdict::PathGuard,
+        (None, Some(_)) if room.guarded && guards(requested.tail()) => Verdict::PathGuard,
         (None, Some(rule)) => Verdict::Allowed { rule },
     };
-    let left_out = total - allowed.len();
-    let allowed: Vec<_> = allowed.into_iter().map(|(resource, _)| resource).collect();
+    let allowed = grants.allow.iter().zip(kept).filter(|(_, kept)| *kept);
+    let allowed: Vec<_> = allowed.map(|(allow, _)| requested.resource(&allow.resource)).collect();
+    let left_out = grants.allow.len() - allowed.len();
     if allowed.is_empty() {
         return Policy { document: deny_stage(requested), verdict, left_out };
     }
@@ -139,6 +137,8 @@ pub fn deny_stage(requested: &MethodArn) -> ApiGatewayCustomAuthorizerPolicy {
 /// What is left of a document's bytes.
 struct Room {
     bytes: usize,
+    /// What every resource starts with, and the slash behind it. It has one byte a character, also in JSON.
+    stage: usize,
     /// What the path guard takes, once a wildcard asks for it; nothing where it is off.
     guard_bytes: usize,
     guarded: bool,
@@ -154,20 +154,23 @@ impl Room {
     fn new(bounds: Bounds, requested: &MethodArn, denied: &[String]) -> Self {
         let fixed =
             Self::DOCUMENT + 2 * Self::STATEMENT + denied.iter().map(|resource| json_bytes(resource)).sum::<usize>();
-        let each = requested.stage().len() + 1;
-        let guard = Self::STATEMENT + PATH_GUARD.iter().map(|tail| each + json_bytes(tail)).sum::<usize>();
+        let stage = requested.stage().len() + 1;
+        let guard = Self::STATEMENT + PATH_GUARD.iter().map(|tail| stage + json_bytes(tail)).sum::<usize>();
         Self {
+            stage,
             bytes: bounds.max_bytes.saturating_sub(fixed),
             guard_bytes: if bounds.path_guard { guard } else { 0 },
             guarded: false,
         }
     }
 
-    /// Takes the room for an allowed resource, and for the guard when it is the first wildcard; or says that there is none.
-    fn take(&mut self, resource: &str) -> bool {
-        let wants_guard = self.guard_bytes > 0 && !self.guarded && resource.ends_with('*');
-        let cost = json_bytes(resource) + if wants_guard { self.guard_bytes } else { 0 };
-        if resource.len() > MAX_RESOURCE || cost > self.bytes {
+    /// Takes the room for an allowed resource, `tail` behind the stage, and for the guard when it is the first wildcard; or
+    /// says that there is none. A route has no character that JSON escapes: quotes and a comma are all that is added.
+    fn take(&mut self, tail: &str) -> bool {
+        let wants_guard = self.guard_bytes > 0 && !self.guarded && tail.ends_with('*');
+        let resource = self.stage + tail.len();
+        let cost = resource + 3 + if wants_guard { self.guard_bytes } else { 0 };
+        if resource > MAX_RESOURCE || cost > self.bytes {
             return false;
         }
         self.bytes -= cost;
@@ -210,8 +213,9 @@ fn path_guard(requested: &MethodArn) -> Vec<String> {
     PATH_GUARD.iter().map(|tail| requested.resource(tail)).collect()
 }
 
-fn guards(requested: &str) -> bool {
-    PATH_GUARD.iter().any(|pattern| matches(pattern, requested))
+/// Whether the guard denies this request. Most paths have none of the three that every pattern has one of.
+fn guards(tail: &str) -> bool {
+    (tail.contains(['%', '\\']) || tail.contains("/.")) && PATH_GUARD.iter().any(|pattern| matches(pattern, tail))
 }
 
 /// A denied resource as it fits into a policy: one that is too long is cut, and denies all that starts like it.

@@ -6,7 +6,6 @@ use super::{
     pattern::Match,
     route::is_route_safe,
     rules::{Condition, Effect, Rule, Rules},
-    wildcard,
 };
 use crate::{
     event::MethodArn,
@@ -24,6 +23,16 @@ pub struct Grant {
     pub resource: String,
     /// The line of the rule's `[[allow]]` or `[[deny]]`.
     pub line: usize,
+}
+
+impl Grant {
+    /// Whether it covers the request with this tail, as IAM matches a resource whose one wildcard is its last character.
+    pub(super) fn covers(&self, tail: &str) -> bool {
+        match self.resource.strip_suffix('*') {
+            Some(start) => tail.starts_with(start),
+            None => tail == self.resource,
+        }
+    }
 }
 
 /// What the rules say about one token.
@@ -145,7 +154,7 @@ impl Applied<'_> {
     /// The routes of one of the ways, each `{METHOD}/{path}`.
     pub fn resources(&self, way: &[(&str, String)]) -> impl Iterator<Item = String> {
         let value = |name: &str| way.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        self.rule.routes.iter().filter_map(move |route| route.resources(value)).flatten()
+        self.rule.routes.iter().flat_map(move |route| route.resources(value))
     }
 
     /// Adds what the rule says of the token, if it is about it.
@@ -159,8 +168,9 @@ impl Applied<'_> {
         };
         let mut beyond = self.beyond;
         for resource in self.ways.iter().flat_map(|way| self.resources(way)) {
-            if list.len() < MAX_MATCHES || wildcard::matches(&resource, requested) {
-                list.push(Grant { resource, line: self.line() });
+            let grant = Grant { resource, line: self.line() };
+            if list.len() < MAX_MATCHES || grant.covers(requested) {
+                list.push(grant);
             } else {
                 beyond += 1;
             }

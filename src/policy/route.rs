@@ -68,15 +68,16 @@ impl Route {
 
     /// `{METHOD}/{path}` for each method, as the tail of a method ARN. `value` gives a capture's value;
     /// where it has none, neither has the route.
-    pub(super) fn resources<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Option<Vec<String>> {
-        let mut path = String::new();
+    pub(super) fn resources<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> impl Iterator<Item = String> {
+        let mut path = Some(String::with_capacity(64));
         for piece in &self.path {
-            match piece {
-                Piece::Text(text) => path.push_str(text),
-                Piece::Capture(name) => path.push_str(value(name)?),
-            }
+            let text = match piece {
+                Piece::Text(text) => Some(text.as_str()),
+                Piece::Capture(name) => value(name),
+            };
+            path = path.zip(text).map(|(path, text)| path + text);
         }
-        Some(self.methods.iter().map(|method| format!("{method}{path}")).collect())
+        path.into_iter().flat_map(|path| self.methods.iter().map(move |method| [method, path.as_str()].concat()))
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
 
     fn resources(route: &str) -> Vec<String> {
         let value = |name: &str| (name == "id").then_some("7");
-        Route::parse(route).unwrap().resources(value).unwrap()
+        Route::parse(route).unwrap().resources(value).collect()
     }
 
     #[test]
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_capture_without_a_value_grants_nothing() {
-        assert_eq!(Route::parse("GET /{other}").unwrap().resources(|_| None), None);
+        assert_eq!(Route::parse("GET /{other}").unwrap().resources(|_| None).next(), None);
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! `cargo bench --bench hot_path`: what a warm call is made of, and what a refusal costs, without the runtime around it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that cannot go on should say where and stop"
+)]
+
+#[path = "../tests/wire/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod support;
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::Criterion;
+use futures_util::FutureExt;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use okta_authorizer::{
+    authorizer::{Authorizer, Decision, Outcome},
+    config::Config,
+    event::MethodArn,
+    keys::{KeySet, Roots},
+    policy::{Bounds, Rules, policy},
+    token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
+};
+use serde_json::{json, value::RawValue};
+use support::{arn, env::PINNED_ISSUER, event_for, keys, token};
+
+const BOUNDS: Bounds = Bounds { max_bytes: 32_768, path_guard: true };
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    calls(&mut criterion);
+    parts(&mut criterion);
+    criterion.final_summary();
+}
+
+/// From the event to the decision: a refused token costs no more than an accepted one.
+fn calls(criterion: &mut Criterion) {
+    let authorizer = authorizer();
+    let decide = |event: &RawValue| -> Decision { authorizer.decide(event, support::now()).now_or_never().unwrap() };
+    let good = token::bearer(&json!({}));
+    let (head, _) = good.rsplit_once('.').unwrap();
+    let events = [
+        ("accepted", good.clone()),
+        ("forged signature", format!("{head}.{}", keys::encode([7; 256]))),
+        ("expired", token::bearer(&json!({ "exp": 1_000_000_000 }))),
+        ("unknown kid", format!("Bearer {}", keys::attacker().token(&token::claims()))),
+        ("junk", "Bearer junk".to_owned()),
+        ("16 KiB of junk", format!("Bearer {}", "a.".repeat(8_192))),
+    ];
+    let mut group = criterion.benchmark_group("call");
+    for (name, authorization) in events {
+        let event: Box<RawValue> = serde_json::from_str(&event_for(&authorization, &arn("GET /apps"))).unwrap();
+        let is_accepted = matches!(decide(&event).outcome, Outcome::Granted(_));
+        assert_eq!(is_accepted, name == "accepted", "{name}");
+        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&event))));
+    }
+    group.finish();
+}
+
+fn parts(criterion: &mut Criterion) {
+    let plain = token::token(&json!({}));
+    let tenants: Vec<_> = (0..100).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect();
+    let admin = token::token(&json!({ "tenants": tenants }));
+    let key_set = KeySet::parse(keys::jwks(&[keys::main()]).to_string().as_bytes()).unwrap();
+    let rules = Rules::parse(include_str!("../policy.toml")).unwrap();
+    let requested = MethodArn::parse(&arn("GET /apps")).unwrap();
+
+    let mut group = criterion.benchmark_group("part");
+    let jwk = keys::main().jwk();
+    let key = DecodingKey::from_rsa_components(jwk["n"].as_str().unwrap(), jwk["e"].as_str().unwrap()).unwrap();
+    let (message, signature) = plain.rsplit_once('.').unwrap();
+    group.bench_function("bare RSA-2048 verification", |bencher| {
+        bencher.iter(|| crypto::verify(black_box(signature), message.as_bytes(), &key, Algorithm::RS256).unwrap());
+    });
+    group.bench_function("parse", |bencher| {
+        bencher.iter(|| black_box(UnverifiedToken::decode(&BearerToken::from_header_value(&plain).unwrap()).unwrap()));
+    });
+    group.bench_function("parse and verify", |bencher| bencher.iter(|| claims(black_box(&plain), &key_set)));
+    for (name, token) in [("plain user", &plain), ("admin of 100 tenants", &admin)] {
+        let claims = claims(token, &key_set);
+        let policy_of = || policy(&rules.grants(&claims, &requested), &requested, BOUNDS);
+        group.bench_function(format!("policy, {name}"), |bencher| bencher.iter(policy_of));
+        let made = policy_of();
+        group.bench_function(format!("render, {name}"), |bencher| {
+            bencher.iter(|| serde_json::to_vec(black_box(&made.document)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn authorizer() -> Authorizer {
+    let jwks = keys::jwks(&[keys::main()]).to_string();
+    let variable = |name: &str| match name {
+        "OKTA_ISSUER" => Some(PINNED_ISSUER.into()),
+        "OKTA_JWKS" => Some(jwks.clone().into()),
+        _ => None,
+    };
+    Authorizer::new(Config::load(variable, |path| std::fs::read_to_string(path)).unwrap(), None, Roots::Embedded)
+}
+
+fn claims(token: &str, keys: &KeySet) -> Claims {
+    let expected = Expectations {
+        issuer: PINNED_ISSUER.to_owned(),
+        audiences: vec!["api://default".to_owned()],
+        client_ids: Vec::new(),
+        clock_skew_seconds: 60,
+    };
+    let bearer = BearerToken::from_header_value(token).unwrap();
+    let token = UnverifiedToken::decode(&bearer).unwrap();
+    let key = keys.key(token.unverified_kid()).unwrap();
+    verify(token, key, &expected, support::now()).unwrap()
+}
