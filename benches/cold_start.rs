@@ -95,12 +95,13 @@ async fn main() {
         case("keys from the table over TLS", &ours, &shared, &issuer),
     ];
     let found = tokio::task::spawn_blocking(move || measured(&cases, spawns)).await.unwrap();
-    println!("\n{}", table_of(&found, spawns));
-    let bytes = fs::read(&ours).unwrap();
-    println!("binary: {} bytes", bytes.len());
+    let bytes = fs::metadata(&ours).unwrap().len();
+    let table = format!("{}\nThe binary: {bytes} bytes.\n", table_of(&found, spawns));
+    println!("\n{table}");
     let folder = ours.ancestors().nth(2).unwrap().join("figures");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("cold_start.json"), found.to_string()).unwrap();
+    fs::write(folder.join("cold_start.md"), table).unwrap();
 }
 
 /// All figures: microseconds, unless they say otherwise.
@@ -194,9 +195,9 @@ fn table_of(found: &Value, spawns: usize) -> String {
         let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / floor)).collect();
         writeln!(table, "| {} MB | {} |", row["memory"], cells.join(" | ")).unwrap();
     }
-    writeln!(table, "\nbare RSA-2048 verification: {:.1} µs", found["bare_verification"].as_f64().unwrap()).unwrap();
+    writeln!(table, "\nA bare RSA-2048 verification: {:.1} µs.", found["bare_verification"].as_f64().unwrap()).unwrap();
     let [early, late] = ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &found[name]);
-    writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB").unwrap();
+    writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB.").unwrap();
     table
 }
 
