@@ -272,11 +272,22 @@ mod tests {
             assert_eq!(failure(text), KeySetError::NotAJwks, "{text}");
         }
         assert_eq!(failure(r#"{"keys":[]}"#), KeySetError::NoUsableKey);
-        assert_eq!(KeySet::parse(&vec![b' '; KeySet::MAX_BYTES + 1]).unwrap_err(), KeySetError::TooLarge);
+        let padded = |bytes: usize| {
+            let text = format!(r#"{{"keys":[{},{}]}}"#, jwk("k", ""), jwk("l", ""));
+            text.clone() + &" ".repeat(bytes - text.len())
+        };
+        assert_eq!(KeySet::parse(padded(KeySet::MAX_BYTES).as_bytes()).unwrap().len(), 2);
+        assert_eq!(failure(&padded(KeySet::MAX_BYTES + 1)), KeySetError::TooLarge);
         assert_eq!(parse(&vec!["{}".to_owned(); 101]).unwrap_err(), KeySetError::TooManyKeys { count: 101 });
         let mut hundred = vec!["{}".to_owned(); 99];
         hundred.push(jwk("k", ""));
         assert_eq!(parse(&hundred).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn debug_shows_a_key_and_not_its_numbers() {
+        let set = parse(&[jwk("k", "")]).unwrap();
+        assert_eq!(format!("{:?}", set.key("k").unwrap()), "VerifyingKey(RSA)");
     }
 
     #[test]

@@ -388,6 +388,37 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_fits_to_the_byte_is_whole_and_one_byte_less_cuts_it() {
+        let escaped = "GET/".to_owned() + &"\"\\\n\t\u{8}\u{1}\u{1b}é".repeat(4);
+        for asked in ["GET/t/1/x", "GET/other", &escaped] {
+            for path_guard in [true, false] {
+                let grants = grants(&["GET/a", "GET/t/1/*", "GET/t/2/*"], &["GET/d"]);
+                let policy = |max_bytes| policy(&grants, &arn(asked), Bounds { max_bytes, path_guard });
+                let whole = policy(32_768);
+                assert_eq!(whole.left_out, 0);
+                let bytes = serde_json::to_vec(&whole.document).unwrap().len();
+                // Counted, and not written: the comma behind each last resource and statement, one letter of each Deny.
+                let fits = (bytes..=bytes + 6).find(|max_bytes| policy(*max_bytes) == whole).unwrap();
+                assert_eq!(policy(fits - 1).left_out, 1, "{asked}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_of_512_characters_is_named_whole() {
+        let asked = format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5));
+        assert_eq!(STAGE.len() + 1 + asked.len(), MAX_RESOURCE);
+        assert_eq!(rows(&policy(&grants(&["GET/x"], &[]), &arn(&asked), BOUNDS)).pop(), Some((Deny, asked.as_str())));
+    }
+
+    #[test]
+    fn every_pattern_of_the_guard_has_what_is_looked_for_first() {
+        for pattern in PATH_GUARD {
+            assert!(pattern.contains(['%', '\\']) || pattern.contains("/."), "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_bounded_policy_keeps_what_covers_the_request_first() {
         let tails: Vec<String> = (0..500).map(|n| format!("GET/t/{n:03}/*")).collect();
         let tails: Vec<&str> = tails.iter().map(String::as_str).collect();

@@ -351,6 +351,17 @@ mod tests {
     }
 
     #[test]
+    fn a_deny_beyond_all_bounds_denies_all() {
+        let toml =
+            "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { a = '{x}', b = '{y}' }\nroutes = ['GET /{x}/{y}']";
+        let denied = |count: usize| {
+            let list = serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+            grants(toml, &format!(r#""a":{list},"b":{list}"#)).deny_all
+        };
+        assert_eq!((denied(100), denied(101)), (None, Some(3)));
+    }
+
+    #[test]
     fn beyond_all_bounds_the_request_is_kept() {
         let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
         let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, 'GET /{{x}}/*']", routes.join(","));

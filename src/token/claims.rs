@@ -149,6 +149,11 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_nothing_of_the_token() {
+        assert_eq!(format!("{:?}", Claims::unproven(r#"{"sub":"secret"}"#)), "Claims(…)");
+    }
+
+    #[test]
     fn the_principal_is_uid_or_else_sub() {
         assert_eq!(Claims::unproven(r#"{"sub":"s","uid":"u"}"#).principal(), "u");
         assert_eq!(Claims::unproven(r#"{"sub":"s"}"#).principal(), "s");

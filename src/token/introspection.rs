@@ -77,3 +77,14 @@ impl Introspection {
         OktaClient::bounded_body(response, Self::MAX_BYTES).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_secret() {
+        let credentials = ClientCredentials { id: "0oa1".to_owned(), secret: Some("hidden".to_owned()) };
+        assert_eq!(format!("{credentials:?}"), r#"ClientCredentials { id: "0oa1", .. }"#);
+    }
+}
