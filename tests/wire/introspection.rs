@@ -83,7 +83,7 @@ fn form(members: &[(&str, &str)]) -> Vec<(String, String)> {
 /// The members of each decision line.
 fn decisions(lines: &[String]) -> Vec<Map<String, Value>> {
     let objects = lines.iter().filter_map(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
-    objects.filter(|object| object.contains_key("outcome") && !object.contains_key("_aws")).collect()
+    objects.filter(|object| object.contains_key("outcome")).collect()
 }
 
 #[tokio::test]
