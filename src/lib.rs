@@ -18,3 +18,4 @@ pub mod keys;
 pub mod policy;
 pub mod telemetry;
 pub mod token;
+pub mod xray;

@@ -4,6 +4,7 @@
 
 use std::{
     env, fs,
+    net::UdpSocket,
     process::ExitCode,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -18,8 +19,10 @@ use okta_authorizer::{
     config::{Config, ConfigError},
     keys::{KeysTable, Roots},
     telemetry::{self, JsonLines},
+    xray::Subsegments,
 };
 use serde_json::value::RawValue;
+use tracing::{Instrument, info_span};
 
 fn main() -> ExitCode {
     // A call waits for the network or takes microseconds: a second thread would cost more than it does, even where
@@ -40,6 +43,7 @@ async fn run() -> anyhow::Result<()> {
         variable("AWS_LAMBDA_LOG_FORMAT").as_deref(),
         variable("AWS_LAMBDA_LOG_LEVEL").as_deref(),
         JsonLines { function_name, clock: SystemTime::now },
+        variable("AWS_XRAY_DAEMON_ADDRESS").and_then(|daemon| subsegments(&daemon)),
     )?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     check_lambda()?;
@@ -61,6 +65,14 @@ async fn run() -> anyhow::Result<()> {
     Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))
 }
 
+/// Where Lambda traces, it says where its daemon is. Tracing is no reason not to start.
+fn subsegments(daemon: &str) -> Option<Subsegments> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect(daemon).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some(Subsegments { daemon: socket, clock: SystemTime::now })
+}
+
 /// The runtime would panic without what Lambda sets.
 fn check_lambda() -> anyhow::Result<()> {
     let given = |name: &str| variable(name).ok_or_else(|| anyhow!("{name} is not set; accepted: what Lambda sets"));
@@ -77,7 +89,8 @@ fn check_lambda() -> anyhow::Result<()> {
 
 async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
     let start = Instant::now();
-    let decision = authorizer.decide(&event.payload, now()).await;
+    let span = info_span!("invocation", xray_header = event.context.xray_trace_id);
+    let decision = authorizer.decide(&event.payload, now()).instrument(span).await;
     decision.log(&event.context, start.elapsed());
     authorizer.answer(decision)
 }

@@ -27,15 +27,24 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::authorizer::{Decision, Outcome};
+use crate::{
+    authorizer::{Decision, Outcome},
+    xray::{OfTheKeyPath, Subsegments},
+};
 
-/// Sends log lines to standard output: JSON where `format` is `JSON`, else text; from `level` on, INFO by default.
+/// Sends log lines to standard output: JSON where `format` is `JSON`, else text; from `level` on, INFO by default. `traces`
+/// go to X-Ray.
 ///
 /// Source: Lambda developer guide, advanced logging controls, `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
 ///
 /// # Errors
 /// When logging has been set up before.
-pub fn init(format: Option<&str>, level: Option<&str>, lines: JsonLines) -> Result<(), TryInitError> {
+pub fn init(
+    format: Option<&str>,
+    level: Option<&str>,
+    lines: JsonLines,
+    traces: Option<Subsegments>,
+) -> Result<(), TryInitError> {
     let level = match level {
         // Lambda's name for what is worse than ERROR; nothing here is.
         Some(level) if level.eq_ignore_ascii_case("fatal") => LevelFilter::OFF,
@@ -46,10 +55,11 @@ pub fn init(format: Option<&str>, level: Option<&str>, lines: JsonLines) -> Resu
         Some(format) if format.eq_ignore_ascii_case("json") => layer().event_format(lines).boxed(),
         _ => layer().with_ansi(false).with_target(false).boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(ours(level))).try_init()
+    let traces = traces.map(|traces| traces.with_filter(OfTheKeyPath));
+    tracing_subscriber::registry().with(lines.with_filter(ours(level))).with(traces).try_init()
 }
 
-/// One JSON object a line. An event with a field that [`METRICS`] names is that metric's value too, in `CloudWatch`'s embedded
+/// One JSON object a line. An event with a field that is named like a metric is its value too, in `CloudWatch`'s embedded
 /// metric format: no second line, and nothing to flush.
 ///
 /// Source: `CloudWatch` user guide, "Specification: Embedded metric format".

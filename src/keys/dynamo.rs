@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use tokio::time::timeout;
+use tracing::{Instrument, field, info_span};
 
 use super::{KeySet, freshness::KnownKeys};
 
@@ -205,8 +206,14 @@ impl KeysTable {
     }
 }
 
-async fn within<T>(operation: impl Future<Output = T>) -> Result<T, TableError> {
-    timeout(KeysTable::TIMEOUT, operation).await.map_err(|_| TableError("no answer within 500 ms".to_owned()))
+async fn within<T, E>(
+    operation: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<Result<T, SdkError<E>>, TableError> {
+    let span = info_span!("DynamoDB keys table", failed = field::Empty);
+    let answer = timeout(KeysTable::TIMEOUT, operation).instrument(span.clone()).await;
+    // A condition that does not hold is an answer as well.
+    span.record("failed", !matches!(answer, Ok(Ok(_) | Err(SdkError::ServiceError(_)))));
+    answer.map_err(|_| TableError("no answer within 500 ms".to_owned()))
 }
 
 /// The error's code alone: what else it holds may be of the request.

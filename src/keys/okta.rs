@@ -6,6 +6,7 @@ use std::{
 };
 
 use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use tracing::{Instrument, field, info_span};
 
 use super::{KeySet, KeySetError, roots::Roots};
 
@@ -105,6 +106,13 @@ impl KeysEndpoint {
 
     /// One request: no redirect is followed, and the body is bounded while it is read.
     pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let span = info_span!("Okta keys", failed = field::Empty);
+        let fetched = self.request().instrument(span.clone()).await;
+        span.record("failed", fetched.is_err());
+        fetched
+    }
+
+    async fn request(&self) -> Result<Fetched, FetchError> {
         let client = self.client.client().map_err(|_| FetchError::NoClient)?;
         let response = client.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
         match response.status() {

@@ -1,9 +1,10 @@
 //! The metrics of the log lines, as `CloudWatch`'s embedded metric format has them. `.ci/emf` holds the same lines against the
 //! schema that AWS published.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value, json};
+use tokio::{net::UdpSocket, time::timeout};
 
 use crate::support::{
     arn,
@@ -162,4 +163,36 @@ async fn the_decision_line_names_the_trace() {
     authorizer.invoke(event("Basic eDp5")).await;
     let lines = metric_lines(&authorizer.stop().await);
     assert_eq!(lines[0]["xray_trace_id"], "1-5759e988-bd862e3fe1be46a994272793");
+}
+
+#[tokio::test]
+async fn what_a_call_waits_for_is_sent_to_x_rays_daemon() {
+    let daemon = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let okta = Okta::start(Reply::status("503 Service Unavailable", "")).await;
+    let env = Env::okta(&[&okta])
+        .table(&closed_port().await)
+        .with("AWS_XRAY_DAEMON_ADDRESS", daemon.local_addr().unwrap().to_string());
+    let authorizer = Authorizer::start(&env).await; // without keys, and without a trace
+    okta.answer(Reply::keys(&jwks(&[keys::main()])));
+    assert!(authorizer.invoke(event(&keys::main().token(&claims_of(&okta.issuer())))).await.allows(&arn("GET /apps")));
+    let lines = authorizer.stop().await;
+    assert!(lines.iter().all(|line| serde_json::from_str::<Line>(line).is_ok()), "{lines:#?}");
+
+    let mut buffer = vec![0; 65_536];
+    for (name, failed) in [("DynamoDB keys table", true), ("Okta keys", false)] {
+        let length = timeout(Duration::from_secs(10), daemon.recv(&mut buffer)).await.unwrap().unwrap();
+        let datagram = std::str::from_utf8(&buffer[..length]).unwrap();
+        let (header, segment) = datagram.split_once('\n').unwrap();
+        assert_eq!(header, r#"{"format":"json","version":1}"#);
+        let segment: Value = serde_json::from_str(segment).unwrap();
+        assert_eq!((segment["name"].as_str(), segment["fault"].as_bool()), (Some(name), Some(failed)), "{segment}");
+        assert_eq!(segment["trace_id"], "1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!((&segment["parent_id"], &segment["type"]), (&json!("53995c3f42cd8ad8"), &json!("subsegment")));
+        let id = segment["id"].as_str().unwrap();
+        assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        let [start, end] = ["start_time", "end_time"].map(|name| segment[name].as_f64().unwrap());
+        let seconds = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        assert!(start <= end && (seconds - 60.0..=seconds).contains(&end), "{segment}");
+    }
+    assert!(daemon.try_recv(&mut buffer).is_err(), "the start has no trace, and is told nowhere");
 }
