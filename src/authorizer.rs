@@ -113,8 +113,8 @@ pub struct About {
     pub cid: Option<String>,
     /// The token's id.
     pub jti: Option<String>,
-    /// For how long the keys have been known that the token was held against; absent for pinned ones, and where it came
-    /// to none.
+    /// For how many seconds the issuer's keys have been in use, be they too old or not; absent for pinned ones, and where it
+    /// came to none.
     pub keys_age_seconds: Option<u64>,
     /// What was asked for, where it could be read.
     pub method_arn: Option<MethodArn>,

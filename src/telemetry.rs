@@ -75,7 +75,8 @@ pub struct JsonLines {
 struct Metric {
     name: &'static str,
     unit: &'static str,
-    /// The fields of the same event that tell its values apart, beside the function's name.
+    /// The fields of the same event that tell its values apart, beside the function's name. Each metric is there by the
+    /// function's name alone as well, which says how many there were in all.
     dimensions: &'static [&'static str],
 }
 
@@ -119,11 +120,15 @@ impl JsonLines {
         )?;
         for (index, Metric { name, unit, dimensions }) in metrics.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(writer, r#"{comma}{{"Namespace":"okta-authorizer","Dimensions":[["function_name""#)?;
-            for dimension in *dimensions {
-                write!(writer, r#","{dimension}""#)?;
+            write!(writer, r#"{comma}{{"Namespace":"okta-authorizer","Dimensions":[["function_name"]"#)?;
+            if !dimensions.is_empty() {
+                write!(writer, r#",["function_name""#)?;
+                for dimension in *dimensions {
+                    write!(writer, r#","{dimension}""#)?;
+                }
+                write!(writer, "]")?;
             }
-            write!(writer, r#"]],"Metrics":[{{"Name":"{name}","Unit":"{unit}"}}]}}"#)?;
+            write!(writer, r#"],"Metrics":[{{"Name":"{name}","Unit":"{unit}"}}]}}"#)?;
         }
         write!(writer, "]}}")
     }

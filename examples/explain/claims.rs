@@ -1,5 +1,6 @@
 //! Claims to explain. Only verification makes `Claims`, so those given are signed with the sample key and verified against
-//! themselves: what is explained has passed the real checks of types, and was good at the time that it speaks of.
+//! themselves: what is explained has passed the real checks of types, and was good at the time that it speaks of. Only a
+//! name that stands twice is not noticed here.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use okta_authorizer::{
@@ -36,14 +37,15 @@ pub fn proven(mut claims: Map<String, Value>) -> Result<Claims, String> {
     ] {
         claims.entry(name).or_insert(value);
     }
-    let number = |name: &str| claims.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let number = |name: &str| claims.get(name).and_then(Value::as_f64).unwrap_or_default().ceil();
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let audiences = match claims.get("aud") {
         Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => vec![text("aud")],
     };
     let expected = Expectations { issuer: text("iss"), audiences, client_ids: Vec::new(), clock_skew_seconds: 0 };
-    let now = number("iat").max(number("nbf"));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time beyond all clocks is refused")]
+    let now = number("iat").max(number("nbf")) as u64;
 
     let token = sign(&claims).map_err(|error| format!("the sample key cannot sign them: {error}"))?;
     let environment: Value = serde_json::from_str(ENVIRONMENT).map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@
 //!
 //! `CLAIMS` is a JSON object or a file with one, `TOKEN` an access token, whose signature is not checked; `-` reads
 //! either from standard input, which keeps a token out of the shell's history. The rules are `policy.toml`, the tests
-//! `policy.tests.toml`, unless others are named.
+//! `policy.tests.toml`, unless others are named. `PATH_GUARD` and `POLICY_MAX_BYTES` are at their defaults.
 
 mod cases;
 mod check;

@@ -1,5 +1,6 @@
 //! What every rule makes of a token, as a table for people.
 
+use aws_lambda_events::event::iam::IamPolicyEffect;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer::{
     event::MethodArn,
@@ -44,17 +45,18 @@ fn table(rules: &Rules, toml: &str, claims: &Claims, policy: &Policy) -> Table {
     table
 }
 
-/// The rule's effect and its `when`, as far as that stands on one line.
+/// The rule's effect and its `when`, where that is written as lines of its own.
 fn as_written(applied: &Applied<'_>, toml: &str) -> String {
     let effect = match applied.effect() {
         Effect::Allow => "allow",
         Effect::Deny => "deny",
     };
-    let body = toml.lines().skip(applied.line()).take_while(|line| !line.trim_start().starts_with("[["));
-    match body.map(str::trim).find(|line| line.starts_with("when")) {
-        Some(when) => format!("{effect}\n{when}"),
-        None => format!("{effect}\nany valid token"),
+    if applied.is_for_any_token() {
+        return format!("{effect}\nany valid token");
     }
+    let body = toml.lines().skip(applied.line()).take_while(|line| !line.trim_start().starts_with("[["));
+    let when: Vec<_> = body.map(str::trim).filter(|line| line.starts_with("when")).collect();
+    if when.is_empty() { format!("{effect}\nwhen …, see the file") } else { format!("{effect}\n{}", when.join("\n")) }
 }
 
 fn matched(applied: &Applied<'_>, claims: &Claims) -> String {
@@ -69,7 +71,7 @@ fn matched(applied: &Applied<'_>, claims: &Claims) -> String {
     if applied.beyond > 0 {
         said.push(format!("{} more, beyond all bounds", applied.beyond));
     }
-    if applied.effect() == Effect::Deny && applied.unusable.len() + applied.beyond > 0 {
+    if applied.denies_all() {
         said.push("what cannot be written denies the whole stage".to_owned());
     }
     said.join("\n")
@@ -92,13 +94,14 @@ fn captures(way: &[(&str, String)]) -> String {
 /// What the rule grants or denies, and what did not get into the policy of it.
 fn routes(applied: &Applied<'_>, policy: &Policy) -> String {
     let ways = if applied.unmatched.is_some() { &[] } else { applied.ways.as_slice() };
-    let in_policy = |arn: &String| policy.document.statement.iter().any(|statement| statement.resource.contains(arn));
+    let allows = policy.document.statement.iter().filter(|statement| statement.effect == IamPolicyEffect::Allow);
+    let allowed: Vec<_> = allows.flat_map(|statement| &statement.resource).collect();
     let lines = ways.iter().flat_map(|way| applied.resources(way)).map(|tail| {
         let arn = format!("{STAGE}/{tail}");
         let route = tail.replacen('/', " /", 1);
         match applied.effect() {
             Effect::Deny => route,
-            Effect::Allow if in_policy(&arn) => route,
+            Effect::Allow if allowed.contains(&&arn) => route,
             Effect::Allow if arn.len() > MAX_RESOURCE => format!("{route} (left out: over {MAX_RESOURCE} characters)"),
             Effect::Allow => format!("{route} (left out)"),
         }

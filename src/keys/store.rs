@@ -116,7 +116,8 @@ impl KeyStore {
         }
     }
 
-    /// For how many seconds the keys in memory have been known; `None` for pinned ones, and without any.
+    /// For how many seconds the keys in memory have been known, be they too old to use or not; `None` for pinned ones, and
+    /// without any.
     #[must_use]
     pub fn age(&self, now: u64) -> Option<u64> {
         match &self.0 {

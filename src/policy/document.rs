@@ -15,8 +15,8 @@ pub const MAX_RESOURCE: usize = 512;
 /// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and
 /// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;`, which servlet
 /// containers read as `/..`, and whatever else is encoded behind the dots of a segment; tabs and line breaks, encoded
-/// once or twice, which readers of URLs drop (WHATWG URL standard, URL parsing); and the bytes that start overlong forms
-/// of dots and slashes, and nothing in UTF-8 (RFC 3629 §3, CVE-2008-2938).
+/// once or twice, which readers of URLs drop (WHATWG URL standard, URL parsing), and the 0 of their codes, encoded; and
+/// `%c0` and `%c1`, which start overlong dots and slashes of two bytes, and nothing in UTF-8 (RFC 3629 §3, CVE-2008-2938).
 const PATH_GUARD: [&str; 35] = [
     "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*/..%*", "*/.%*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*",
     "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*",
@@ -79,8 +79,8 @@ pub struct Policy {
 #[must_use]
 pub fn policy(grants: &Grants, requested: &MethodArn, bounds: Bounds) -> Policy {
     if let Some(rule) = grants.deny_all {
-        let left_out = grants.allow.len();
-        return Policy { document: deny_stage(requested), verdict: Verdict::DeniedByRule { rule }, left_out };
+        let verdict = Verdict::DeniedByRule { rule };
+        return Policy { document: deny_stage(requested), verdict, left_out: 0 };
     }
     let deny: Vec<_> =
         grants.deny.iter().map(|deny| (bounded(requested.resource(&deny.resource)), deny.line)).collect();

@@ -151,6 +151,18 @@ impl Applied<'_> {
         self.rule.line
     }
 
+    /// Whether the rule has no `when`.
+    #[must_use]
+    pub fn is_for_any_token(&self) -> bool {
+        self.rule.when.is_empty()
+    }
+
+    /// Whether it is a `[[deny]]` that speaks of the token with something that cannot be written: it denies all then.
+    #[must_use]
+    pub fn denies_all(&self) -> bool {
+        self.unmatched.is_none() && self.effect() == Effect::Deny && self.unusable.len() + self.beyond > 0
+    }
+
     /// The routes of one of the ways, each `{METHOD}/{path}`.
     pub fn resources(&self, way: &[(&str, String)]) -> impl Iterator<Item = String> {
         let value = |name: &str| way.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
@@ -166,7 +178,7 @@ impl Applied<'_> {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
         };
-        let mut beyond = self.beyond;
+        let mut beyond = 0;
         for resource in self.ways.iter().flat_map(|way| self.resources(way)) {
             let grant = Grant { resource, line: self.line() };
             if list.len() < MAX_MATCHES || grant.covers(requested) {
@@ -178,8 +190,8 @@ impl Applied<'_> {
         grants.unusable_values += self.unusable.len();
         match self.effect() {
             // An Allow that is lost is safe. A Deny must not be.
-            Effect::Allow => grants.left_out += beyond,
-            Effect::Deny if self.unusable.len() + beyond > 0 => {
+            Effect::Allow => grants.left_out += self.beyond + beyond,
+            Effect::Deny if self.denies_all() || beyond > 0 => {
                 grants.deny_all = grants.deny_all.or(Some(self.line()));
             }
             Effect::Deny => {}

@@ -69,14 +69,11 @@ impl Route {
     /// `{METHOD}/{path}` for each method, as the tail of a method ARN. `value` gives a capture's value;
     /// where it has none, neither has the route.
     pub(super) fn resources<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> impl Iterator<Item = String> {
-        let mut path = Some(String::with_capacity(64));
-        for piece in &self.path {
-            let text = match piece {
-                Piece::Text(text) => Some(text.as_str()),
-                Piece::Capture(name) => value(name),
-            };
-            path = path.zip(text).map(|(path, text)| path + text);
-        }
+        let texts = self.path.iter().map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Capture(name) => value(name),
+        });
+        let path: Option<String> = texts.collect();
         path.into_iter().flat_map(|path| self.methods.iter().map(move |method| [method, path.as_str()].concat()))
     }
 }

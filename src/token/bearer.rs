@@ -159,6 +159,14 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_nothing_of_the_token() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
+        let token = format!("{header}.e30.c2ln");
+        let bearer = BearerToken::from_header_value(&token).unwrap();
+        assert_eq!(format!("{:?}", UnverifiedToken::decode(&bearer).unwrap()), "UnverifiedToken(…)");
+    }
+
+    #[test]
     fn wants_three_parts_of_unpadded_canonical_base64url() {
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
         assert_eq!(decode(&format!("{header}.e30.c2ln")), Ok("k".to_owned()));

@@ -40,8 +40,10 @@ fn directives(line: &Line) -> Vec<(&str, Vec<&str>)> {
     let mut found = Vec::new();
     for directive in metadata["CloudWatchMetrics"].as_array().unwrap() {
         assert_eq!(directive["Namespace"], "okta-authorizer");
-        let [dimensions] = directive["Dimensions"].as_array().unwrap().as_slice() else { panic!("{line:?}") };
-        let dimensions = dimensions.as_array().unwrap();
+        let sets = directive["Dimensions"].as_array().unwrap();
+        assert_eq!(sets.first(), Some(&json!(["function_name"])), "in all: {line:?}");
+        assert!(sets.len() <= 2 && sets.get(1) != sets.first(), "{line:?}");
+        let dimensions = sets.last().unwrap().as_array().unwrap();
         assert!((1..=30).contains(&dimensions.len()), "{line:?}");
         for dimension in dimensions {
             assert!(named(dimension) && named(&line[dimension.as_str().unwrap()]), "{dimension} of {line:?}");
