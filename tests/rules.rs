@@ -108,6 +108,8 @@ fn a_report_says_what_every_rule_made_of_the_token() {
         "`1:*` cannot stand in a route",
         "GET /t/acme/*",
         "any valid token",
+        "when   = { tenants = \"{id}:{name}\" }",
+        "when   = { groups = \"{banned}-SUSPENDED\" }",
         "no: no value of groups matches",
         "of at most 32768 bytes",
         "GET /t/acme/x: allowed by the rule on line 1: [[allow]] when   = { tenants = \"{id}:{name}\" }",

@@ -371,6 +371,16 @@ mod tests {
             grants(toml, &format!(r#""a":{list},"b":{list}"#)).deny_all
         };
         assert_eq!((denied(100), denied(101)), (None, Some(3)));
+
+        let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
+        let toml = format!(
+            "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}]",
+            routes.join(",")
+        );
+        let values =
+            |count: usize| serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+        let denied = |count: usize| grants(&toml, &format!(r#""a":{}"#, values(count))).deny_all;
+        assert_eq!((denied(71), denied(72)), (None, Some(3)));
     }
 
     #[test]
