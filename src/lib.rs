@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`authorizer`] is the hall; its three wings answer one question each: [`keys`], whose key is it; [`token`], is the
-//! token good; [`policy`], what may it do. Only [`keys`] knows the network, and nothing here reads the clock or the
-//! environment: they come in as arguments.
+//! token good; [`policy`], what may it do. Only [`keys`], introspection in [`token`] and [`xray`] know the network, and
+//! nothing here reads the clock or the environment: they come in as arguments.
 
 pub mod authorizer;
 pub mod config;

@@ -29,7 +29,7 @@ use tracing_subscriber::{
 
 use crate::{
     authorizer::{Decision, Outcome},
-    xray::{OfTheKeyPath, Subsegments},
+    xray::{OfTheKeyPath, Subsegments, trace_id},
 };
 
 /// Sends log lines to standard output: JSON where `format` is `JSON`, else text; from `level` on, INFO by default. `traces`
@@ -243,13 +243,6 @@ impl Decision {
     }
 }
 
-/// The trace's own id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`.
-///
-/// Source: X-Ray developer guide, "Tracing header".
-fn trace_id(header: &str) -> Option<&str> {
-    header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
-}
-
 /// Somebody else's text as a log may show it: bounded, and all but plain ASCII escaped, so that neither line breaks nor
 /// the direction of writing can be forged.
 fn printable(text: &str) -> String {
@@ -277,12 +270,5 @@ mod tests {
         assert_eq!(printable("a\nb\u{202e}c\u{7f}é"), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
         assert_eq!(printable(&"x".repeat(256)), "x".repeat(256));
         assert_eq!(printable(&"x".repeat(257)), "x".repeat(256) + "…");
-    }
-
-    #[test]
-    fn the_trace_is_the_root_of_x_rays_header() {
-        assert_eq!(trace_id("Root=1-a-b;Parent=c;Sampled=1"), Some("1-a-b"));
-        assert_eq!(trace_id("Sampled=0;Root=1-a-b"), Some("1-a-b"));
-        assert_eq!(trace_id("Parent=c;Sampled=1"), None);
     }
 }

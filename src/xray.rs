@@ -129,16 +129,33 @@ impl Visit for Work {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-/// X-Ray's header, where it says that the invocation is sampled: `Root=1-…;Parent=…;Sampled=1`.
+/// The trace's own id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`.
+///
+/// Source: X-Ray developer guide, "Tracing header".
+pub(crate) fn trace_id(header: &str) -> Option<&str> {
+    part(header, "Root")
+}
+
+/// X-Ray's header, where it says that the invocation is sampled.
 fn sampled(header: &str) -> Option<Sampled> {
-    let part = |name: &str| header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
-    let sampled = Sampled { trace_id: part("Root")?.to_owned(), parent_id: part("Parent")?.to_owned() };
-    (part("Sampled")? == "1").then_some(sampled)
+    let sampled = Sampled { trace_id: trace_id(header)?.to_owned(), parent_id: part(header, "Parent")?.to_owned() };
+    (part(header, "Sampled")? == "1").then_some(sampled)
+}
+
+fn part<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_trace_is_the_root_of_x_rays_header() {
+        assert_eq!(trace_id("Root=1-a-b;Parent=c;Sampled=1"), Some("1-a-b"));
+        assert_eq!(trace_id("Sampled=0;Root=1-a-b"), Some("1-a-b"));
+        assert_eq!(trace_id("Parent=c;Sampled=1"), None);
+    }
 
     #[test]
     fn only_a_sampled_invocation_is_traced() {
