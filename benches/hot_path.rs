@@ -21,7 +21,7 @@ use okta_authorizer::{
     authorizer::{Authorizer, Decision, Outcome},
     config::Config,
     event::MethodArn,
-    keys::{KeySet, Roots},
+    keys::{HttpsClient, KeySet, Roots},
     policy::{Bounds, Rules, policy},
     token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
 };
@@ -102,7 +102,11 @@ fn authorizer() -> Authorizer {
         "OKTA_JWKS" => Some(jwks.clone().into()),
         _ => None,
     };
-    Authorizer::new(Config::load(variable, |path| std::fs::read_to_string(path)).unwrap(), None, Roots::Embedded)
+    Authorizer::new(
+        Config::load(variable, |path| std::fs::read_to_string(path)).unwrap(),
+        None,
+        &HttpsClient::new(Roots::Embedded),
+    )
 }
 
 fn claims(token: &str, keys: &KeySet) -> Claims {

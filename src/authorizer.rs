@@ -1,6 +1,6 @@
 //! From event to answer. [`Refusal`] and [`Fault`] become wire answers here and nowhere else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
 use futures_util::future::join_all;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     config::{Config, InvalidTokenResponse},
     event::{MethodArn, TokenEvent},
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots},
+    keys::{HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable},
     policy::{Bounds, Rules, Verdict, deny_stage, policy},
     token::{BearerToken, Claims, Expectations, Introspection, NoAnswer, Refusal, UnverifiedToken, verify},
 };
@@ -140,8 +140,7 @@ pub struct Response {
 impl Authorizer {
     /// Wires a configuration's issuers to their keys. Nothing is fetched yet.
     #[must_use]
-    pub fn new(config: Config, table: Option<&KeysTable>, roots: Roots) -> Self {
-        let okta = Arc::new(OktaClient::new(roots));
+    pub fn new(config: Config, table: Option<&KeysTable>, https: &HttpsClient) -> Self {
         let issuers = config.issuers.into_iter().map(|issuer| Issuer {
             expectations: Expectations {
                 issuer: issuer.issuer,
@@ -152,7 +151,7 @@ impl Authorizer {
             keys: match &config.pinned_keys {
                 Some(keys) => KeyStore::pinned(keys.clone()),
                 None => KeyStore::live(
-                    KeysEndpoint::new(issuer.keys_endpoint, Arc::clone(&okta)),
+                    KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
                     table.cloned(),
                     config.freshness,
                 ),
@@ -160,7 +159,7 @@ impl Authorizer {
             introspection: config
                 .introspection
                 .clone()
-                .map(|credentials| Introspection::new(issuer.introspection_endpoint, credentials, Arc::clone(&okta))),
+                .map(|credentials| Introspection::new(issuer.introspection_endpoint, credentials, https.clone())),
         });
         Self {
             issuers: issuers.collect(),

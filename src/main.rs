@@ -11,13 +11,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
-use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
+use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider};
+use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use okta_authorizer::{
     authorizer::{Authorizer, Response},
     config::{Config, ConfigError},
-    keys::{KeysTable, Roots},
+    keys::{HttpsClient, KeysTable, Roots},
     telemetry::{self, JsonLines},
     xray::Subsegments,
 };
@@ -47,7 +47,7 @@ async fn run() -> anyhow::Result<()> {
     )?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     check_lambda()?;
-    let roots = match config.ca_bundle.clone() {
+    let roots = match &config.ca_bundle {
         None => Roots::Embedded,
         Some(pem) => Roots::from_pem(pem).map_err(|problem| ConfigError {
             variable: "SSL_CERT_FILE",
@@ -55,11 +55,12 @@ async fn run() -> anyhow::Result<()> {
             accepted: "the path of a bundle of certificates in PEM",
         })?,
     };
+    let https = HttpsClient::new(roots);
     let table = match &config.keys_table {
-        Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &roots).await?),
+        Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &https).await),
         _ => None,
     };
-    let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), roots));
+    let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
     Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))
@@ -96,27 +97,18 @@ async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) 
 }
 
 /// Lambda gives region and credentials in the environment; elsewhere the SDK looks for them as it always does.
-async fn keys_table(name: String, roots: &Roots) -> anyhow::Result<KeysTable> {
-    let region = variable("AWS_REGION");
-    // AWS uses other roots in China, and somebody else's endpoint may use any.
-    let any_endpoint = region.as_deref().is_none_or(|region| region.starts_with("cn-"))
-        || ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().any(|name| variable(name).is_some());
-    let tls = TlsContext::builder().with_trust_store(roots.for_dynamodb(any_endpoint)).build()?;
-    let client = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls)
-        .build_https();
+async fn keys_table(name: String, https: &HttpsClient) -> KeysTable {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(client)
-        // A retry would not fit into the time that the table has.
-        .retry_config(RetryConfig::disabled());
-    if let Some(region) = region {
+        .http_client(https.for_aws())
+        // A retry would not fit into the time that the table has; the client sees to its connections itself.
+        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections));
+    if let Some(region) = variable("AWS_REGION") {
         loader = loader.region(Region::new(region));
     }
     if variable("AWS_ACCESS_KEY_ID").is_some() {
         loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
     }
-    Ok(KeysTable::new(aws_sdk_dynamodb::Client::new(&loader.load().await), name))
+    KeysTable::new(aws_sdk_dynamodb::Client::new(&loader.load().await), name)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -19,7 +19,7 @@ use jwt_compact::{
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome, Response},
     config::Config,
-    keys::Roots,
+    keys::{HttpsClient, Roots},
 };
 use serde_json::{Map, Value, json, value::to_raw_value};
 
@@ -83,7 +83,11 @@ async fn whatever_we_accept_of_100_000_mutated_tokens_another_implementation_acc
 fn authorizer() -> Authorizer {
     let environment = environment();
     let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.into());
-    Authorizer::new(Config::load(variable, |path| fs::read_to_string(path)).unwrap(), None, Roots::Embedded)
+    Authorizer::new(
+        Config::load(variable, |path| fs::read_to_string(path)).unwrap(),
+        None,
+        &HttpsClient::new(Roots::Embedded),
+    )
 }
 
 fn environment() -> Value {

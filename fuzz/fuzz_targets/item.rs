@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use libfuzzer_sys::fuzz_target;
-use okta_authorizer::keys::{Freshness, KeyError, KeySet, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots};
+use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeySet, KeyStore, KeysEndpoint, KeysTable, Roots};
 use okta_authorizer_fuzz::sample::NOW;
 use serde_json::Value;
 use tokio::{
@@ -69,7 +69,7 @@ static TABLE: LazyLock<KeysTable> = LazyLock::new(|| {
 });
 
 /// Its scheme is none that the client speaks, so it fails at once.
-static OKTA: LazyLock<Arc<OktaClient>> = LazyLock::new(|| Arc::new(OktaClient::new(Roots::Embedded)));
+static OKTA: LazyLock<HttpsClient> = LazyLock::new(|| HttpsClient::new(Roots::Embedded));
 
 fuzz_target!(|input: &str| {
     let Some(item) = input.strip_prefix(['0', '1']) else { return };

@@ -2,6 +2,7 @@
 
 mod dynamo;
 mod freshness;
+mod https;
 mod jwks;
 mod okta;
 mod roots;
@@ -9,7 +10,8 @@ mod store;
 
 pub use dynamo::KeysTable;
 pub use freshness::Freshness;
+pub use https::HttpsClient;
 pub use jwks::{KeySet, KeySetError, VerifyingKey};
-pub use okta::{KeysEndpoint, OktaClient};
+pub use okta::KeysEndpoint;
 pub use roots::Roots;
 pub use store::{KeyError, KeyStore};

@@ -1,27 +1,15 @@
-//! Okta: the client for it, and an issuer's keys endpoint.
+//! An issuer's keys endpoint at Okta.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
-
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Response, StatusCode, Url, header};
 use tracing::{Instrument, field, info_span};
 
-use super::{KeySet, KeySetError, roots::Roots};
-
-/// The client for Okta, shared by all that ask it something, and built when it is first needed: most starts never do.
-#[derive(Debug)]
-pub struct OktaClient {
-    roots: Roots,
-    client: OnceLock<Client>,
-}
+use super::{HttpsClient, KeySet, KeySetError, https::NoClient};
 
 /// Where one issuer publishes its JWKS.
 #[derive(Debug)]
 pub struct KeysEndpoint {
     url: Url,
-    client: Arc<OktaClient>,
+    client: HttpsClient,
 }
 
 /// A JWKS as Okta answered it.
@@ -35,8 +23,8 @@ pub(super) struct Fetched {
 /// Why there is no JWKS to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("the client cannot be built")]
-    NoClient,
+    #[error("{0}")]
+    NoClient(#[from] NoClient),
     #[error("no connection, or none that TLS trusts")]
     NoConnection,
     #[error("no answer within the time allowed")]
@@ -54,49 +42,10 @@ pub(super) enum FetchError {
     NoKeySet(#[from] KeySetError),
 }
 
-impl OktaClient {
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-    /// For a whole request, its body included.
-    const TIMEOUT: Duration = Duration::from_secs(2);
-
-    /// A client that trusts servers whose certificate leads to one of `roots`.
-    #[must_use]
-    pub fn new(roots: Roots) -> Self {
-        Self { roots, client: OnceLock::new() }
-    }
-
-    /// Follows no redirect, and gives up after 2 s.
-    pub(crate) fn client(&self) -> reqwest::Result<&Client> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let client = Client::builder()
-            .tls_certs_only(self.roots.for_okta())
-            .connect_timeout(Self::CONNECT_TIMEOUT)
-            .timeout(Self::TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(self.client.get_or_init(|| client))
-    }
-
-    /// The whole body, or `None` where it is longer than `max_bytes`: no more than that is ever held.
-    pub(crate) async fn bounded_body(mut response: Response, max_bytes: usize) -> reqwest::Result<Option<Vec<u8>>> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > max_bytes {
-                return Ok(None);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Some(body))
-    }
-}
-
 impl KeysEndpoint {
     /// The endpoint at `url`, asked through `client`.
     #[must_use]
-    pub fn new(url: Url, client: Arc<OktaClient>) -> Self {
+    pub fn new(url: Url, client: HttpsClient) -> Self {
         Self { url, client }
     }
 
@@ -113,7 +62,7 @@ impl KeysEndpoint {
     }
 
     async fn request(&self) -> Result<Fetched, FetchError> {
-        let client = self.client.client().map_err(|_| FetchError::NoClient)?;
+        let client = self.client.client()?;
         let response = client.get(self.url.clone()).send().await.map_err(|error| kind(&error))?;
         match response.status() {
             StatusCode::OK => {}
@@ -129,7 +78,7 @@ impl KeysEndpoint {
             let mut ages = directives.filter(|(name, _)| name.eq_ignore_ascii_case("max-age"));
             ages.next().map_or("", |(_, age)| age.trim_matches('"')).parse()
         });
-        let body = OktaClient::bounded_body(response, KeySet::MAX_BYTES).await.map_err(|error| kind(&error))?;
+        let body = HttpsClient::bounded_body(response, KeySet::MAX_BYTES).await.map_err(|error| kind(&error))?;
         Ok(Fetched { keys: KeySet::parse(&body.ok_or(KeySetError::TooLarge)?)?, max_age })
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     KeySet, VerifyingKey,
@@ -301,14 +301,13 @@ impl Live {
                     return;
                 }
                 sleep(WAIT_STEP).await;
-                match table.read(self.okta.url()).await {
-                    Ok(read) => item = read,
-                    Err(error) => debug!(keys_endpoint = self.okta.url(), %error, "waiting for keys"),
+                if let Ok(read) = table.read(self.okta.url()).await {
+                    item = read;
                 }
             }
         };
         if timeout(patience, written).await.is_err() {
-            debug!(keys_endpoint = self.okta.url(), "waited in vain for keys");
+            info!(keys_endpoint = self.okta.url(), "waited in vain for keys");
         }
         item
     }

@@ -1,12 +1,12 @@
 //! Is a verified token still active? Asked of Okta, where the deployer wants revocations to count at once.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use reqwest::{StatusCode, Url};
 use url::form_urlencoded::byte_serialize;
 
 use super::{BearerToken, json::Object};
-use crate::keys::OktaClient;
+use crate::keys::HttpsClient;
 
 /// How the authorizer names itself to Okta. Its `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl fmt::Debug for ClientCredentials {
 pub struct Introspection {
     url: Url,
     credentials: ClientCredentials,
-    client: Arc<OktaClient>,
+    client: HttpsClient,
 }
 
 /// There is no answer that says whether the token is active.
@@ -41,7 +41,7 @@ impl Introspection {
 
     /// The endpoint at `url`, asked through `client` in the name of `credentials`.
     #[must_use]
-    pub fn new(url: Url, credentials: ClientCredentials, client: Arc<OktaClient>) -> Self {
+    pub fn new(url: Url, credentials: ClientCredentials, client: HttpsClient) -> Self {
         Self { url, credentials, client }
     }
 
@@ -51,7 +51,7 @@ impl Introspection {
     /// # Errors
     /// [`NoAnswer`] for anything but a 200 with a boolean `active`.
     pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, NoAnswer> {
-        let answer = self.ask(token).await.map_err(|_| NoAnswer)?.ok_or(NoAnswer)?;
+        let answer = self.ask(token).await?;
         // RFC 7662 §2.2: `active` is required, everything else optional.
         match Object::parse(&answer).ok_or(NoAnswer)?.member("active") {
             Some("true") => Ok(true),
@@ -60,9 +60,9 @@ impl Introspection {
         }
     }
 
-    async fn ask(&self, token: &BearerToken<'_>) -> reqwest::Result<Option<Vec<u8>>> {
+    async fn ask(&self, token: &BearerToken<'_>) -> Result<Vec<u8>, NoAnswer> {
         let mut form = vec![("token", token.as_str()), ("token_type_hint", "access_token")];
-        let request = self.client.client()?.post(self.url.clone());
+        let request = self.client.client().map_err(|_| NoAnswer)?.post(self.url.clone());
         let request = if let Some(secret) = &self.credentials.secret {
             let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
             request.basic_auth(encoded(&self.credentials.id), Some(encoded(secret)))
@@ -70,11 +70,11 @@ impl Introspection {
             form.push(("client_id", &self.credentials.id));
             request
         };
-        let response = request.form(&form).send().await?;
+        let response = request.form(&form).send().await.map_err(|_| NoAnswer)?;
         if response.status() != StatusCode::OK {
-            return Ok(None);
+            return Err(NoAnswer);
         }
-        OktaClient::bounded_body(response, Self::MAX_BYTES).await
+        HttpsClient::bounded_body(response, Self::MAX_BYTES).await.ok().flatten().ok_or(NoAnswer)
     }
 }
 

@@ -353,7 +353,7 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
 #[tokio::test]
 async fn without_a_table_an_instance_lives_by_itself() {
     let world = World::new("no table").await;
-    let client = std::sync::Arc::new(okta_authorizer::keys::OktaClient::new(okta_authorizer::keys::Roots::Embedded));
+    let client = okta_authorizer::keys::HttpsClient::new(okta_authorizer::keys::Roots::Embedded);
     let endpoint = KeysEndpoint::new(world.okta.keys_endpoint().parse().unwrap(), client);
     let instance = KeyStore::live(endpoint, None, FRESHNESS);
     world.okta.answer(Reply::HangUp);

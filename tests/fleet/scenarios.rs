@@ -11,12 +11,13 @@ use std::{
 use aws_sdk_dynamodb::{
     config::{
         BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
-        interceptors::BeforeTransmitInterceptorContextRef, retry::RetryConfig,
+        interceptors::BeforeTransmitInterceptorContextRef,
+        retry::{ReconnectMode, RetryConfig},
     },
     error::BoxError,
 };
 use futures_util::future::join_all;
-use okta_authorizer::keys::{Freshness, KeyError, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots};
+use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable, Roots};
 
 use crate::support::{
     keys,
@@ -83,7 +84,8 @@ pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::C
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::for_tests())
         .endpoint_url(endpoint)
-        .retry_config(RetryConfig::disabled())
+        .http_client(HttpsClient::new(Roots::Embedded).for_aws())
+        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
         .interceptor(Count(requests))
         .build();
     aws_sdk_dynamodb::Client::from_conf(config)
@@ -110,7 +112,7 @@ impl Fleet {
         let freshness = Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
         let stores = (0..instances)
             .map(|_| {
-                let client = Arc::new(OktaClient::new(Roots::Embedded));
+                let client = HttpsClient::new(Roots::Embedded);
                 let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
                 KeyStore::live(endpoint, shared.clone(), freshness)
             })

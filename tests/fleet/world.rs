@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use okta_authorizer::keys::{Freshness, KeyError, KeyStore, KeysEndpoint, KeysTable, OktaClient, Roots};
+use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable, Roots};
 use serde_json::Value;
 
 use crate::{
@@ -46,7 +46,7 @@ pub struct World {
     pub okta: Okta,
     pub table: Table,
     pub gate: Gate,
-    client: Arc<OktaClient>,
+    client: HttpsClient,
     shared: KeysTable,
     to_table: Arc<AtomicUsize>,
     /// What had been asked of Okta and the table when it was last looked at.
@@ -62,7 +62,7 @@ impl World {
         Self {
             name: name.into(),
             okta: Okta::start(main_alone()).await,
-            client: Arc::new(OktaClient::new(Roots::from_pem(authority().pem.clone()).unwrap())),
+            client: HttpsClient::new(Roots::from_pem(&authority().pem).unwrap()),
             shared: KeysTable::new(client(&gate.endpoint, to_table.clone()), TABLE.to_owned()),
             table,
             gate,

@@ -9,6 +9,7 @@ use crate::support::{
     keys::{self, encode, jwks},
     okta::{Okta, Reply},
     runtime_api::Authorizer,
+    table::closed_port,
     token::{bearer, claims, claims_of, token},
 };
 
@@ -69,6 +70,22 @@ async fn a_fault_is_one_error_and_a_refusal_is_none() {
     assert!(faulting.invoke(event_for(&bearer(&json!({})), "arn:aws:nonsense")).await.is_fault());
     let lines = faulting.stop().await;
     assert_eq!(of_level(&lines, "ERROR"), 1, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_table_that_fails_is_warned_of_and_no_error() {
+    let okta = Okta::start(Reply::keys(&jwks(&[keys::main()]))).await;
+    let broken = Okta::start(Reply::text("")).await;
+    broken.introspects_at("/", Reply::status("503 Service Unavailable\r\n", "{}"));
+    for endpoint in [format!("http://{}", broken.address), closed_port().await] {
+        let authorizer = Authorizer::start(&Env::okta(&[&okta]).table(&endpoint)).await;
+        let good = event(&keys::main().token(&claims_of(&okta.issuer())));
+        assert!(authorizer.invoke(good).await.allows(&arn("GET /apps")));
+        let lines = authorizer.stop().await;
+        assert!(of_level(&lines, "WARN") > 0, "{lines:#?}");
+        assert_eq!(of_level(&lines, "ERROR"), 0, "{lines:#?}");
+    }
+    assert!(!broken.questions().is_empty(), "the table was asked");
 }
 
 /// What must not be in the log of a process that was sent `tokens`.
