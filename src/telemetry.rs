@@ -1,7 +1,9 @@
 //! What the authorizer says: one line per decision, and nothing secret in any. In JSON, the lines are the metrics as well.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Debug},
+    io::Write,
     time::{Duration, SystemTime},
 };
 
@@ -99,9 +101,9 @@ where
         write!(writer, r#"{{"timestamp":""#)?;
         Timestamp.format_time(&mut writer)?;
         write!(writer, r#"","level":"{}""#, event.metadata().level())?;
-        let mut fields = Fields { json: String::new(), metrics: Vec::new() };
+        let mut fields = Fields { json: Vec::new(), metrics: Vec::new() };
         event.record(&mut fields);
-        writer.write_str(&fields.json)?;
+        writer.write_str(str::from_utf8(&fields.json).map_err(|_| fmt::Error)?)?;
         if !fields.metrics.is_empty() {
             self.write_metrics(&mut writer, &fields.metrics)?;
         }
@@ -115,7 +117,7 @@ impl JsonLines {
         write!(
             writer,
             r#","function_name":{},"_aws":{{"Timestamp":{},"CloudWatchMetrics":["#,
-            Json(&self.function_name),
+            serde_json::to_string(&self.function_name).map_err(|_| fmt::Error)?,
             since.as_millis()
         )?;
         for (index, Metric { name, unit, dimensions }) in metrics.iter().enumerate() {
@@ -136,14 +138,15 @@ impl JsonLines {
 
 /// An event's fields as members of a JSON object, and the metrics among them.
 struct Fields {
-    json: String,
+    json: Vec<u8>,
     metrics: Vec<&'static Metric>,
 }
 
 impl Fields {
     fn add(&mut self, field: &Field, value: impl Serialize) {
-        // A string holds everything; nothing can fail.
-        let _ = fmt::Write::write_fmt(&mut self.json, format_args!(r#","{}":{}"#, field.name(), Json(value)));
+        // Memory holds everything, and all values here can be written as JSON: nothing can fail.
+        let _ = write!(self.json, r#","{}":"#, field.name());
+        let _ = serde_json::to_writer(&mut self.json, &value);
     }
 }
 
@@ -170,16 +173,8 @@ impl Visit for Fields {
     }
 }
 
-/// A value as its JSON text.
-struct Json<T>(T);
-
-impl<T: Serialize> fmt::Display for Json<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(&self.0).map_err(|_| fmt::Error)?)
-    }
-}
-
-/// Others are heard from WARN on, whatever the level: the runtime logs raw events at TRACE, the SDK headers at DEBUG.
+/// Others are heard from WARN on, whatever the level; below INFO nothing is compiled, the raw events that the runtime
+/// would log and the SDK's headers among it.
 /// The runtime's layer that repeats every error answer at ERROR is not heard at all: the decision line has said it.
 fn ours(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
     filter_fn(move |line| match line.target() {
@@ -219,12 +214,12 @@ impl Decision {
                 $level!(
                     outcome,
                     reason,
-                    kid,
-                    uid,
-                    cid,
-                    jti,
-                    method,
-                    path,
+                    kid = kid.as_deref(),
+                    uid = uid.as_deref(),
+                    cid = cid.as_deref(),
+                    jti = jti.as_deref(),
+                    method = method.as_deref(),
+                    path = path.as_deref(),
                     resources_left_out = left_out,
                     unusable_values,
                     policies_cut,
@@ -234,7 +229,7 @@ impl Decision {
                     faults,
                     microseconds,
                     request_id = invocation.request_id,
-                    xray_trace_id,
+                    xray_trace_id = xray_trace_id.as_deref(),
                     "decision"
                 )
             };
@@ -245,8 +240,11 @@ impl Decision {
 
 /// Somebody else's text as a log may show it: bounded, and all but plain ASCII escaped, so that neither line breaks nor
 /// the direction of writing can be forged.
-fn printable(text: &str) -> String {
+fn printable(text: &str) -> Cow<'_, str> {
     const MAX_CHARACTERS: usize = 256;
+    if text.len() <= MAX_CHARACTERS && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
     let mut shown = String::new();
     for character in text.chars().take(MAX_CHARACTERS) {
         match character {
@@ -257,7 +255,7 @@ fn printable(text: &str) -> String {
     if text.chars().nth(MAX_CHARACTERS).is_some() {
         shown.push('…');
     }
-    shown
+    shown.into()
 }
 
 #[cfg(test)]

@@ -88,11 +88,10 @@ impl Claims {
         if claim != "scopes" {
             return self.present(claim).map(values).transpose();
         }
-        let scp = self.present("scp");
-        match self.payload.string(if scp.is_some() { "scp" } else { "scope" }) {
-            Ok(separated) => Ok(separated.map(|text| separated_by_spaces(&text))),
-            Err(_) => scp.or_else(|| self.present("scope")).map(array).transpose(),
-        }
+        let Some(json) = self.present("scp").or_else(|| self.present("scope")) else { return Ok(None) };
+        let scopes = strings(json)?;
+        let is_array = json.starts_with('[');
+        Ok(Some(if is_array { scopes } else { scopes.iter().flat_map(|text| separated_by_spaces(text)).collect() }))
     }
 
     /// A claim's JSON text; null is as good as absent.
@@ -120,20 +119,22 @@ pub(super) fn required(payload: &Object, claim: &'static str) -> Result<String, 
 }
 
 fn values(json: &str) -> Result<Vec<String>, Unreadable> {
-    match json.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(json).map(|value| vec![value]).map_err(|_| Unreadable),
-        Some(b'[' | b'{') => array(json),
-        _ => Ok(vec![json.to_owned()]),
-    }
+    if json.starts_with(['"', '[', '{']) { strings(json) } else { Ok(vec![json.to_owned()]) }
 }
 
 /// A space alone separates scopes (RFC 6749 §3.3): a tab or a line break is part of a scope, which no rule names.
-fn separated_by_spaces(text: &str) -> Vec<String> {
-    text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+fn separated_by_spaces(text: &str) -> impl Iterator<Item = String> {
+    text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned)
 }
 
-fn array(json: &str) -> Result<Vec<String>, Unreadable> {
-    serde_json::from_str(json).map_err(|_| Unreadable)
+/// A string as one value, an array of strings as several.
+pub(super) fn strings(json: &str) -> Result<Vec<String>, Unreadable> {
+    let read = if json.starts_with('"') {
+        serde_json::from_str(json).map(|one| vec![one])
+    } else {
+        serde_json::from_str(json)
+    };
+    read.map_err(|_| Unreadable)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, crypto};
 
 use super::{
     Claims, Refusal, UnverifiedToken,
-    claims::{optional, required},
+    claims::{optional, required, strings},
     json::Object,
 };
 use crate::keys::VerifyingKey;
@@ -54,9 +54,7 @@ pub fn verify(
 
 fn check_audience(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
     let json = payload.member("aud").ok_or(Refusal::MissingClaim { claim: "aud" })?;
-    let audiences: Vec<String> = serde_json::from_str(json)
-        .or_else(|_| serde_json::from_str(json).map(|audience| vec![audience]))
-        .map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
+    let audiences = strings(json).map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
     if audiences.iter().any(|audience| accepted.contains(audience)) { Ok(()) } else { Err(Refusal::WrongAudience) }
 }
 
