@@ -103,7 +103,7 @@ impl Rules {
             applied.add_to(&mut grants, requested.tail());
         }
         for list in [&mut grants.allow, &mut grants.deny] {
-            list.sort_unstable();
+            list.sort();
             list.dedup_by(|next, first| next.resource == first.resource);
         }
         grants
@@ -164,9 +164,8 @@ impl Applied<'_> {
     }
 
     /// The routes of one of the ways, each `{METHOD}/{path}`.
-    pub fn resources(&self, way: &[(&str, String)]) -> impl Iterator<Item = String> {
-        let value = |name: &str| way.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        self.rule.routes.iter().flat_map(move |route| route.resources(value))
+    pub fn resources<'w>(&'w self, way: &'w [(&'w str, String)]) -> impl Iterator<Item = String> {
+        self.rule.routes.iter().flat_map(|route| route.resources(value_in(way)))
     }
 
     /// Adds what the rule says of the token, if it is about it.
@@ -179,12 +178,15 @@ impl Applied<'_> {
             Effect::Deny => &mut grants.deny,
         };
         let mut beyond = 0;
-        for resource in self.ways.iter().flat_map(|way| self.resources(way)) {
-            let grant = Grant { resource, line: self.line() };
-            if list.len() < MAX_MATCHES || grant.covers(requested) {
-                list.push(grant);
-            } else {
-                beyond += 1;
+        // Route by route: the ways are sorted, so that much of the list is.
+        for (route, way) in self.rule.routes.iter().flat_map(|route| self.ways.iter().map(move |way| (route, way))) {
+            for resource in route.resources(value_in(way)) {
+                let grant = Grant { resource, line: self.line() };
+                if list.len() < MAX_MATCHES || grant.covers(requested) {
+                    list.push(grant);
+                } else {
+                    beyond += 1;
+                }
             }
         }
         grants.unusable_values += self.unusable.len();
@@ -197,6 +199,11 @@ impl Applied<'_> {
             Effect::Deny => {}
         }
     }
+}
+
+/// What a route's captures stand for in one of the ways.
+fn value_in<'w>(way: &'w [(&str, String)]) -> impl Fn(&str) -> Option<&'w str> + Copy {
+    move |name| way.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
 }
 
 impl Condition {
