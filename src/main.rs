@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider};
-use aws_sdk_dynamodb::config::retry::{ReconnectMode, RetryConfig};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use okta_authorizer::{
     authorizer::{Authorizer, Response},
@@ -100,8 +100,8 @@ async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) 
 async fn keys_table(name: String, https: &HttpsClient) -> KeysTable {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https.for_aws())
-        // A retry would not fit into the time that the table has; the client sees to its connections itself.
-        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections));
+        // A retry would not fit into the time that the table has.
+        .retry_config(RetryConfig::disabled());
     if let Some(region) = variable("AWS_REGION") {
         loader = loader.region(Region::new(region));
     }

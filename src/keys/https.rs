@@ -1,4 +1,4 @@
-//! The one client for all that is asked over the network: Okta, and through the SDK the shared table.
+//! How all is reached that is asked over the network: Okta, and through the SDK the shared table.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -23,13 +23,15 @@ use super::Roots;
 #[derive(Debug, Clone)]
 pub struct HttpsClient {
     roots: Roots,
+    /// Whether `HTTPS_PROXY` and its like do not hold.
+    direct: bool,
     client: Arc<OnceLock<Client>>,
 }
 
 /// The client cannot be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client cannot be built")]
-pub struct NoClient;
+pub(crate) struct NoClient;
 
 impl HttpsClient {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +41,7 @@ impl HttpsClient {
     /// A client that trusts servers whose certificate leads to one of `roots`.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
-        Self { roots, client: Arc::default() }
+        Self { roots, direct: false, client: Arc::default() }
     }
 
     /// Follows no redirect, and gives up after 2 s.
@@ -47,26 +49,29 @@ impl HttpsClient {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|_| NoClient)?
             .with_root_certificates(self.roots.store())
             .with_no_client_auth();
-        let client = Client::builder()
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(Self::CONNECT_TIMEOUT)
             .timeout(Self::TIMEOUT)
             .redirect(redirect::Policy::none())
-            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| NoClient)?;
+            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")));
+        let builder = if self.direct { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|_| NoClient)?;
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// The client as the AWS SDK takes one: no second TLS stack, and the same roots.
+    /// One like it as the AWS SDK takes it: no second TLS stack, and the same roots. What goes to AWS, or to where a machine
+    /// has its credentials, goes through no proxy, as with the SDK's own client.
     #[must_use]
     pub fn for_aws(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(self.clone());
+        let connector =
+            SharedHttpConnector::new(Self { roots: self.roots.clone(), direct: true, client: Arc::default() });
         http_client_fn(move |_, _| connector.clone())
     }
 

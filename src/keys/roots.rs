@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use webpki_roots::TLS_SERVER_ROOTS;
 
 /// The certification authorities that a server's certificate must lead to.

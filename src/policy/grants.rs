@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The most ways in which one rule is matched for one token, and the most routes that are kept of them besides those
-/// that cover the request: both more than any policy document holds.
+/// that cover the request: both more than a document of the default size holds.
 const MAX_MATCHES: usize = 10_000;
 
 /// A route that a rule grants or denies: `{METHOD}/{path}`, a `*` at its end or nowhere.

@@ -11,8 +11,7 @@ use std::{
 use aws_sdk_dynamodb::{
     config::{
         BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
-        interceptors::BeforeTransmitInterceptorContextRef,
-        retry::{ReconnectMode, RetryConfig},
+        interceptors::BeforeTransmitInterceptorContextRef, retry::RetryConfig,
     },
     error::BoxError,
 };
@@ -85,7 +84,7 @@ pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::C
         .credentials_provider(Credentials::for_tests())
         .endpoint_url(endpoint)
         .http_client(HttpsClient::new(Roots::Embedded).for_aws())
-        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
+        .retry_config(RetryConfig::disabled())
         .interceptor(Count(requests))
         .build();
     aws_sdk_dynamodb::Client::from_conf(config)
