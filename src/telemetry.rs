@@ -174,11 +174,12 @@ impl Visit for Fields {
 }
 
 /// Others are heard from WARN on, whatever the level; below INFO nothing is compiled, the raw events that the runtime
-/// would log and the SDK's headers among it.
-/// Not heard at all are the runtime's layer that repeats every error answer at ERROR, because the decision line has said
-/// it, and the SDK's complaint that a connection which failed is not its own to close.
+/// would log and the SDK's headers among it. Not heard at all are the runtime's layer that repeats every error answer at
+/// ERROR, because the decision line has said it; the SDK's complaint that a connection which failed is not its own to
+/// close; and spans, which are for X-Ray.
 fn ours(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
     filter_fn(move |line| match line.target() {
+        _ if line.is_span() => false,
         "lambda_runtime::layers::panic" | "aws_smithy_runtime::client::http::connection_poisoning" => false,
         target if target.starts_with("okta_authorizer") => *line.level() <= level,
         _ => *line.level() <= level && *line.level() <= Level::WARN,
