@@ -18,8 +18,8 @@ use okta_authorizer_fuzz::{
 use serde_json::json;
 
 /// What is tried below, above and beside every route that a policy allows.
-const BEHIND: [&str; 12] =
-    ["", "x", "/x", "/../x", "/..", "%2e%2e/x", "..%2fx", "%252e%252e%252fx", "..\\x", "..;/x", "*", "?"];
+const BEHIND: [&str; 13] =
+    ["", "x", "/x", "/../x", "/..", "%2e%2e/x", "..%2fx", "%252e%252e%252fx", "..\\x", "..;/x", ".;x", "*", "?"];
 
 fuzz_target!(|input: &str| {
     let mut case = Case::parse(input);

@@ -13,14 +13,15 @@ pub const MAX_RESOURCE: usize = 512;
 
 /// What the path guard denies on the whole stage: whatever a backend might normalise into another path than the one
 /// that was granted. Dots, slashes and backslashes, encoded once or twice; the letters and digits of `%2e`, `%2f` and
-/// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;`, which servlet
-/// containers read as `/..`, and whatever else is encoded behind the dots of a segment; tabs and line breaks, encoded
-/// once or twice, which readers of URLs drop (WHATWG URL standard, URL parsing), and the 0 of their codes, encoded; and
-/// `%c0` and `%c1`, which start overlong dots and slashes of two bytes, and nothing in UTF-8 (RFC 3629 §3, CVE-2008-2938).
-const PATH_GUARD: [&str; 35] = [
-    "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*/..%*", "*/.%*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*",
-    "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*", "*%45*",
-    "*%46*", "*%63*", "*%65*", "*%66*", "*%0*", "*%250*", "*%30*", "*%c0*", "*%C0*", "*%c1*", "*%C1*",
+/// `%5c` when they are encoded themselves, which nobody does in earnest (RFC 3986 §2.3); `/..;` and `/.;`, which servlet
+/// containers read as `/..` and `/.`, and whatever else is encoded behind the dots of a segment; tabs and line breaks,
+/// encoded once or twice, which readers of URLs drop (WHATWG URL standard, URL parsing), and the 0 of their codes, encoded;
+/// and `%c0` and `%c1`, which start overlong dots and slashes of two bytes, and nothing in UTF-8 (RFC 3629 §3,
+/// CVE-2008-2938).
+const PATH_GUARD: [&str; 36] = [
+    "*/../*", "*/..", "*/./*", "*/.", "*/..;*", "*/.;*", "*/..%*", "*/.%*", "*\\*", "*%2e*", "*%2E*", "*%2f*", "*%2F*",
+    "*%5c*", "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*",
+    "*%45*", "*%46*", "*%63*", "*%65*", "*%66*", "*%0*", "*%250*", "*%30*", "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
 
 /// How large a policy may be, and whether it guards its wildcards.
@@ -329,6 +330,7 @@ mod tests {
             "/t/acme/./x",
             "/t/acme/.",
             "/t/acme/..;/umbra",
+            "/t/acme/.;x",
             "/t/acme/..%3b/umbra",
             "/t/acme/..%253B/umbra",
             "/t/acme/.%09./umbra",

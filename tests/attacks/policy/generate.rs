@@ -101,7 +101,7 @@ const IN_ROUTES: [&str; 23] = [
 ];
 
 /// What a path is made of.
-const IN_PATHS: [&str; 72] = [
+const IN_PATHS: [&str; 73] = [
     "/",
     "/",
     "/",
@@ -170,6 +170,7 @@ const IN_PATHS: [&str; 72] = [
     "%C3%A9",
     ";",
     "..;",
+    ".;",
     "%3b",
     "é",
     "~",
