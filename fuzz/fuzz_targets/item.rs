@@ -3,7 +3,7 @@
 #![no_main]
 
 use std::{
-    sync::{Arc, LazyLock, Mutex},
+    sync::{LazyLock, Mutex},
     time::Duration,
 };
 
