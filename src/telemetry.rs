@@ -57,8 +57,12 @@ pub fn init(
         Some(format) if format.eq_ignore_ascii_case("json") => layer().event_format(lines).boxed(),
         _ => layer().with_ansi(false).with_target(false).boxed(),
     };
-    let traces = traces.map(|traces| traces.with_filter(OfTheKeyPath));
-    tracing_subscriber::registry().with(lines.with_filter(ours(level))).with(traces).try_init()
+    let lines = tracing_subscriber::registry().with(lines.with_filter(ours(level)));
+    match traces {
+        Some(traces) => lines.with(traces.with_filter(OfTheKeyPath)).try_init(),
+        // With a layer that is none, every call would still make its spans.
+        None => lines.try_init(),
+    }
 }
 
 /// One JSON object a line. An event with a field that is named like a metric is its value too, in `CloudWatch`'s embedded

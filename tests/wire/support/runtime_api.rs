@@ -303,17 +303,13 @@ async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, String) {
     drop(poll);
     let deadline = (now() + 30) * 1000;
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:okta-authorizer";
-    let trace = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
+    let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", id.clone()),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1".to_owned(),
-        ),
-        ("lambda-runtime-invoked-function-arn", arn.to_owned()),
         ("lambda-runtime-trace-id", trace.to_owned()),
+        ("lambda-runtime-invoked-function-arn", arn.to_owned()),
     ];
     let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(value).unwrap()));
     api.under_way.lock().unwrap().insert(id, answer);
