@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (status, why) = as_the_client_sees_it(&decision.outcome);
         println!("{}: {status}, {why}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
         match authorizer.answer(decision) {
-            Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.policy_document)?),
+            Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.policy_document.parsed()?)?),
             Err(error) => println!("{}\n", serde_json::to_string(&error)?),
         }
     }

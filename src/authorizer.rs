@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use crate::{
     config::{Config, InvalidTokenResponse},
     event::{MethodArn, TokenEvent},
     keys::{HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable},
-    policy::{Bounds, Rules, Verdict, deny_stage, policy},
+    policy::{Bounds, Document, Rules, Verdict, deny_stage, policy},
     token::{BearerToken, Claims, Expectations, Introspection, NoAnswer, Refusal, UnverifiedToken, verify},
 };
 
@@ -129,7 +128,7 @@ pub struct Response {
     /// Whom the policy speaks of.
     pub principal_id: String,
     /// What it says.
-    pub policy_document: ApiGatewayCustomAuthorizerPolicy,
+    pub policy_document: Document,
     /// `$context.authorizer.*`: strings only.
     pub context: BTreeMap<String, String>,
     /// The API key of the caller's usage plan, where the API takes it from the authorizer.

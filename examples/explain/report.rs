@@ -1,6 +1,6 @@
 //! What every rule makes of a token, as a table for people.
 
-use aws_lambda_events::event::iam::IamPolicyEffect;
+use aws_lambda_events::event::{apigw::ApiGatewayCustomAuthorizerPolicy, iam::IamPolicyEffect};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer::{
     event::MethodArn,
@@ -21,16 +21,17 @@ pub fn report(rules: &Rules, toml: &str, claims: &Claims, route: Option<&str>) -
     };
     let grants = rules.grants(claims, &asked);
     let policy = answer(&grants, &asked);
-    let json = serde_json::to_string(&policy.document).map_err(|error| error.to_string())?;
-    let pretty = serde_json::to_string_pretty(&policy.document).map_err(|error| error.to_string())?;
+    let document = policy.document.parsed().map_err(|error| error.to_string())?;
+    let pretty = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
 
-    let table = table(rules, toml, claims, &policy);
+    let table = table(rules, toml, claims, &document);
     let verdict = route.map(|route| format!("\n{route}: {}", verdict(policy.verdict, toml))).unwrap_or_default();
-    let size = format!("{} of at most {} bytes{}", json.len(), BOUNDS.max_bytes, left_out(&grants, &policy));
+    let size =
+        format!("{} of at most {} bytes{}", policy.document.json().len(), BOUNDS.max_bytes, left_out(&grants, &policy));
     Ok(format!("{table}\n\n{pretty}\n\npolicy: {size}{verdict}"))
 }
 
-fn table(rules: &Rules, toml: &str, claims: &Claims, policy: &Policy) -> Table {
+fn table(rules: &Rules, toml: &str, claims: &Claims, document: &ApiGatewayCustomAuthorizerPolicy) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["line", "rule", "matched", "routes"]);
@@ -39,7 +40,7 @@ fn table(rules: &Rules, toml: &str, claims: &Claims, policy: &Policy) -> Table {
         row.add_cell(Cell::new(applied.line()).set_alignment(CellAlignment::Right));
         row.add_cell(Cell::new(as_written(&applied, toml)));
         row.add_cell(Cell::new(matched(&applied, claims)));
-        row.add_cell(Cell::new(routes(&applied, policy)));
+        row.add_cell(Cell::new(routes(&applied, document)));
         table.add_row(row);
     }
     table
@@ -92,9 +93,9 @@ fn captures(way: &[(&str, String)]) -> String {
 }
 
 /// What the rule grants or denies, and what did not get into the policy of it.
-fn routes(applied: &Applied<'_>, policy: &Policy) -> String {
+fn routes(applied: &Applied<'_>, document: &ApiGatewayCustomAuthorizerPolicy) -> String {
     let ways = if applied.unmatched.is_some() { &[] } else { applied.ways.as_slice() };
-    let allows = policy.document.statement.iter().filter(|statement| statement.effect == IamPolicyEffect::Allow);
+    let allows = document.statement.iter().filter(|statement| statement.effect == IamPolicyEffect::Allow);
     let allowed: Vec<_> = allows.flat_map(|statement| &statement.resource).collect();
     let lines = ways.iter().flat_map(|way| applied.resources(way)).map(|tail| {
         let arn = format!("{STAGE}/{tail}");

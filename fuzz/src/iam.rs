@@ -1,6 +1,7 @@
 //! IAM as AWS describes it, written without a look at the authorizer's own.
 
-use aws_lambda_events::event::{apigw::ApiGatewayCustomAuthorizerPolicy, iam::IamPolicyEffect};
+use aws_lambda_events::event::iam::IamPolicyEffect;
+use okta_authorizer::policy::Document;
 
 use crate::second_reading::METHODS;
 
@@ -26,7 +27,8 @@ pub fn matches(pattern: &[char], text: &[char]) -> bool {
 pub struct Policy(Vec<(IamPolicyEffect, Vec<char>)>);
 
 impl Policy {
-    pub fn of(document: &ApiGatewayCustomAuthorizerPolicy) -> Self {
+    pub fn of(document: &Document) -> Self {
+        let document = document.parsed().unwrap();
         let resources = document.statement.iter().flat_map(|statement| {
             statement.resource.iter().map(|resource| (statement.effect.clone(), resource.chars().collect()))
         });
@@ -49,15 +51,19 @@ impl Policy {
 }
 
 /// The tails of what a document allows on `stage`.
-pub fn allowed<'d>(document: &'d ApiGatewayCustomAuthorizerPolicy, stage: &str) -> Vec<&'d str> {
+pub fn allowed(document: &Document, stage: &str) -> Vec<String> {
+    let document = document.parsed().unwrap();
     let statements = document.statement.iter().filter(|statement| statement.effect == IamPolicyEffect::Allow);
     let resources = statements.flat_map(|statement| &statement.resource);
-    resources.map(|resource| resource.strip_prefix(stage).unwrap().strip_prefix('/').unwrap()).collect()
+    resources.map(|resource| resource.strip_prefix(stage).unwrap().strip_prefix('/').unwrap().to_owned()).collect()
 }
 
 /// What holds for every policy, whatever it is about.
-pub fn assert_well_formed(document: &ApiGatewayCustomAuthorizerPolicy, stage: &str, max_bytes: usize) {
-    assert!(serde_json::to_string(document).unwrap().len() <= max_bytes, "{document:?} is over {max_bytes} bytes");
+pub fn assert_well_formed(document: &Document, stage: &str, max_bytes: usize) {
+    assert!(document.json().len() <= max_bytes, "{document:?} is over {max_bytes} bytes");
+    assert_eq!(serde_json::to_string(document).unwrap(), document.json());
+    let allowed = allowed(document, stage);
+    let document = document.parsed().unwrap();
     assert_eq!(document.version.as_deref(), Some("2012-10-17"));
     assert!(!document.statement.is_empty());
     for statement in &document.statement {
@@ -73,7 +79,6 @@ pub fn assert_well_formed(document: &ApiGatewayCustomAuthorizerPolicy, stage: &s
     }
     let allows = document.statement.iter().filter(|statement| statement.effect == IamPolicyEffect::Allow);
     assert!(allows.count() <= 1, "{document:?} has several Allow statements");
-    let allowed = allowed(document, stage);
     assert!(allowed.is_sorted_by(|a, b| a < b), "{allowed:?} is not sorted, or names something twice");
     for tail in allowed {
         let (method, path) = tail.split_once('/').unwrap();

@@ -1,9 +1,8 @@
 //! Grants as an IAM policy document that API Gateway may cache for every route of the stage.
 
-use aws_lambda_events::event::{
-    apigw::ApiGatewayCustomAuthorizerPolicy,
-    iam::{IamPolicyEffect, IamPolicyStatement},
-};
+use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::{Value, value::RawValue};
 
 use super::{grants::Grants, wildcard::matches};
 use crate::event::MethodArn;
@@ -65,11 +64,38 @@ impl Verdict {
     }
 }
 
+/// An IAM policy document. It is kept as the JSON that goes over the wire: most of a policy is one prefix many times over,
+/// and a string for each resource would cost more than the rest of the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document(String);
+
+impl Document {
+    /// The document's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+
+    /// The document on the wire's own types.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn parsed(&self) -> serde_json::Result<ApiGatewayCustomAuthorizerPolicy> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
 /// A policy for everything one token may call on one stage.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The document, on the wire's own types.
-    pub document: ApiGatewayCustomAuthorizerPolicy,
+    /// What goes over the wire.
+    pub document: Document,
     /// What it says about the request.
     pub verdict: Verdict,
     /// Granted resources that had no room, or were longer than a resource may be.
@@ -112,27 +138,74 @@ pub fn policy(grants: &Grants, requested: &MethodArn, bounds: Bounds) -> Policy 
         (None, Some(_)) if room.guarded && guards(requested.tail()) => Verdict::PathGuard,
         (None, Some(rule)) => Verdict::Allowed { rule },
     };
-    let allowed = grants.allow.iter().zip(kept).filter(|(_, kept)| *kept);
-    let allowed: Vec<_> = allowed.map(|(allow, _)| requested.resource(&allow.resource)).collect();
-    let left_out = grants.allow.len() - allowed.len();
-    if allowed.is_empty() {
+    let allowed =
+        || grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.resource.as_str());
+    let left_out = grants.allow.len() - allowed().count();
+    if left_out == grants.allow.len() {
         return Policy { document: deny_stage(requested), verdict, left_out };
     }
-    let guard = if room.guarded { path_guard(requested) } else { Vec::new() };
-    let statements =
-        [(IamPolicyEffect::Allow, allowed), (IamPolicyEffect::Deny, denied), (IamPolicyEffect::Deny, guard)];
-    let statements = statements.into_iter().filter(|(_, resources)| !resources.is_empty());
-    Policy {
-        document: document(statements.map(|(effect, resources)| statement(effect, resources)).collect()),
-        verdict,
-        left_out,
+    let stage = stage_prefix(requested);
+    let mut writer = Writer::new(bounds.max_bytes - room.bytes);
+    writer.statement("Allow", &stage, allowed());
+    if !denied.is_empty() {
+        writer.statement("Deny", "", denied.iter().map(String::as_str));
     }
+    if room.guarded {
+        writer.statement("Deny", &stage, PATH_GUARD);
+    }
+    Policy { document: writer.finish(), verdict, left_out }
 }
 
 /// Deny of the whole stage.
 #[must_use]
-pub fn deny_stage(requested: &MethodArn) -> ApiGatewayCustomAuthorizerPolicy {
-    document(vec![statement(IamPolicyEffect::Deny, vec![requested.resource("*")])])
+pub fn deny_stage(requested: &MethodArn) -> Document {
+    let mut writer = Writer::new(256);
+    writer.statement("Deny", &stage_prefix(requested), ["*"]);
+    writer.finish()
+}
+
+/// What every resource starts with. It has no character that JSON escapes.
+fn stage_prefix(requested: &MethodArn) -> String {
+    requested.resource("")
+}
+
+/// Writes a document.
+struct Writer(String);
+
+impl Writer {
+    const START: &'static str = r#"{"Version":"2012-10-17","Statement":["#;
+
+    /// `bytes` is about how long the document will be.
+    fn new(bytes: usize) -> Self {
+        let mut json = String::with_capacity(bytes);
+        json.push_str(Self::START);
+        Self(json)
+    }
+
+    /// A statement about `resources`, which all start with `prefix`.
+    fn statement<'r>(&mut self, effect: &str, prefix: &str, resources: impl IntoIterator<Item = &'r str>) {
+        let json = &mut self.0;
+        if json.len() > Self::START.len() {
+            json.push(',');
+        }
+        json.extend([r#"{"Action":["execute-api:Invoke"],"Effect":""#, effect, r#"","Resource":["#]);
+        for (index, resource) in resources.into_iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            if json_bytes(resource) == resource.len() + 3 {
+                json.extend(["\"", prefix, resource, "\""]);
+            } else {
+                json.push_str(&Value::from([prefix, resource].concat()).to_string());
+            }
+        }
+        json.push_str("]}");
+    }
+
+    fn finish(mut self) -> Document {
+        self.0.push_str("]}");
+        Document(self.0)
+    }
 }
 
 /// What is left of a document's bytes.
@@ -148,7 +221,7 @@ struct Room {
 impl Room {
     /// A statement without resources and the comma behind it.
     const STATEMENT: usize = r#"{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":[]},"#.len();
-    const DOCUMENT: usize = r#"{"Version":"2012-10-17","Statement":[]}"#.len();
+    const DOCUMENT: usize = Writer::START.len() + "]}".len();
 
     /// Sets aside what must stand in any case: the frame, an Allow and a Deny statement, and all that is denied.
     /// Where that alone is too much, nothing is left, so nothing will be granted.
@@ -195,25 +268,6 @@ fn json_bytes(text: &str) -> usize {
     text.bytes().map(escaped).sum::<usize>() + 3
 }
 
-fn document(statement: Vec<IamPolicyStatement>) -> ApiGatewayCustomAuthorizerPolicy {
-    let mut document = ApiGatewayCustomAuthorizerPolicy::default();
-    document.version = Some("2012-10-17".to_owned());
-    document.statement = statement;
-    document
-}
-
-fn statement(effect: IamPolicyEffect, resource: Vec<String>) -> IamPolicyStatement {
-    let mut statement = IamPolicyStatement::default();
-    statement.action = vec!["execute-api:Invoke".to_owned()];
-    statement.effect = effect;
-    statement.resource = resource;
-    statement
-}
-
-fn path_guard(requested: &MethodArn) -> Vec<String> {
-    PATH_GUARD.iter().map(|tail| requested.resource(tail)).collect()
-}
-
 /// Whether the guard denies this request. Most paths have none of the three that every pattern has one of.
 fn guards(tail: &str) -> bool {
     (tail.contains(['%', '\\']) || tail.contains("/.")) && PATH_GUARD.iter().any(|pattern| matches(pattern, tail))
@@ -236,6 +290,8 @@ fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_lambda_events::event::iam::{IamPolicyEffect, IamPolicyStatement};
+
     use super::*;
     use crate::policy::Grant;
 
@@ -253,16 +309,22 @@ mod tests {
         Grants { allow: list(allow, 1), deny: list(deny, 9), ..Grants::default() }
     }
 
+    fn statements(policy: &Policy) -> Vec<IamPolicyStatement> {
+        policy.document.parsed().unwrap().statement
+    }
+
     /// The document as (effect, resource's tail), the guard left out.
-    fn rows(policy: &Policy) -> Vec<(IamPolicyEffect, &str)> {
-        let statements = policy.document.statement.iter();
-        statements
-            .flat_map(|statement| {
-                statement.resource.iter().map(|resource| (statement.effect.clone(), resource.as_str()))
-            })
-            .map(|(effect, resource)| (effect, resource.strip_prefix(STAGE).unwrap().strip_prefix('/').unwrap()))
-            .filter(|(_, tail)| !PATH_GUARD.contains(tail))
+    fn rows(policy: &Policy) -> Vec<(IamPolicyEffect, String)> {
+        let tail = |resource: &str| resource.strip_prefix(STAGE).unwrap().strip_prefix('/').unwrap().to_owned();
+        statements(policy)
+            .iter()
+            .flat_map(|statement| statement.resource.iter().map(|resource| (statement.effect.clone(), tail(resource))))
+            .filter(|(_, tail)| !PATH_GUARD.contains(&tail.as_str()))
             .collect()
+    }
+
+    fn row(effect: IamPolicyEffect, tail: &str) -> (IamPolicyEffect, String) {
+        (effect, tail.to_owned())
     }
 
     use IamPolicyEffect::{Allow, Deny};
@@ -270,32 +332,32 @@ mod tests {
     #[test]
     fn one_allow_statement_with_everything_the_token_may_call() {
         let policy = policy(&grants(&["GET/a", "GET/b", "PUT/a"], &[]), &arn("GET/b"), BOUNDS);
-        let json = serde_json::to_string(&policy.document).unwrap();
         let expected = format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
         );
-        assert_eq!(json, expected);
+        assert_eq!(policy.document.json(), expected);
+        assert_eq!(serde_json::to_string(&policy.document).unwrap(), expected);
         assert_eq!((policy.verdict, policy.left_out), (Verdict::Allowed { rule: 1 }, 0));
     }
 
     #[test]
     fn what_is_asked_and_not_granted_is_denied_by_name() {
         let policy = policy(&grants(&["GET/a"], &[]), &arn("GET/b:c"), BOUNDS);
-        assert_eq!(rows(&policy), [(Allow, "GET/a"), (Deny, "GET/b:c")]);
+        assert_eq!(rows(&policy), [row(Allow, "GET/a"), row(Deny, "GET/b:c")]);
         assert_eq!(policy.verdict, Verdict::NotGranted);
     }
 
     #[test]
     fn granted_nothing_at_all_denies_the_stage() {
         let policy = policy(&grants(&[], &["GET/x"]), &arn("GET/b"), BOUNDS);
-        assert_eq!(rows(&policy), [(Deny, "*")]);
+        assert_eq!(rows(&policy), [row(Deny, "*")]);
         assert_eq!(policy.verdict, Verdict::NotGranted);
     }
 
     #[test]
     fn a_deny_rule_wins_over_an_allow_rule() {
         let policy = policy(&grants(&["GET/a/*"], &["GET/a/b"]), &arn("GET/a/b"), BOUNDS);
-        assert_eq!(rows(&policy), [(Allow, "GET/a/*"), (Deny, "GET/a/b")]);
+        assert_eq!(rows(&policy), [row(Allow, "GET/a/*"), row(Deny, "GET/a/b")]);
         assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
     }
 
@@ -303,19 +365,18 @@ mod tests {
     fn a_deny_that_cannot_be_written_denies_the_stage() {
         let grants = Grants { deny_all: Some(9), ..grants(&["GET/a"], &[]) };
         let policy = policy(&grants, &arn("GET/a"), BOUNDS);
-        assert_eq!(rows(&policy), [(Deny, "*")]);
+        assert_eq!(rows(&policy), [row(Deny, "*")]);
         assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
     }
 
     #[test]
     fn the_guard_stands_beside_every_wildcard_and_only_there() {
-        let guarded =
-            |tail: &str, path_guard| {
-                let bounds = Bounds { path_guard, ..BOUNDS };
-                policy(&grants(&[tail], &[]), &arn("GET/a/b"), bounds).document.statement.iter().any(|statement| {
-                    statement.effect == Deny && statement.resource.contains(&format!("{STAGE}/*/../*"))
-                })
-            };
+        let guarded = |tail: &str, path_guard| {
+            let bounds = Bounds { path_guard, ..BOUNDS };
+            statements(&policy(&grants(&[tail], &[]), &arn("GET/a/b"), bounds))
+                .iter()
+                .any(|statement| statement.effect == Deny && statement.resource.contains(&format!("{STAGE}/*/../*")))
+        };
         assert!(guarded("GET/a/*", true));
         assert!(!guarded("GET/a/b", true));
         assert!(!guarded("GET/a/*", false));
@@ -366,7 +427,7 @@ mod tests {
     #[test]
     fn a_request_with_wildcards_denies_itself_and_nothing_it_may_call() {
         let policy = policy(&grants(&["GET/apps"], &[]), &arn("GET/*"), BOUNDS);
-        assert_eq!(rows(&policy), [(Allow, "GET/apps"), (Deny, "GET/?")]);
+        assert_eq!(rows(&policy), [row(Allow, "GET/apps"), row(Deny, "GET/?")]);
         assert!(matches(&format!("{STAGE}/GET/?"), arn("GET/*").text()));
         assert!(!matches(&format!("{STAGE}/GET/?"), arn("GET/apps").text()));
     }
@@ -375,7 +436,7 @@ mod tests {
     fn a_request_too_long_to_be_named_is_denied_by_its_start() {
         let long = format!("GET/{}", "é".repeat(600));
         let policy = policy(&grants(&["GET/apps"], &[]), &arn(&long), BOUNDS);
-        let denied = &policy.document.statement[1].resource[0];
+        let denied = &statements(&policy)[1].resource[0];
         assert_eq!(denied.chars().count(), MAX_RESOURCE);
         assert!(matches(denied, arn(&long).text()) && denied.ends_with("é*"));
     }
@@ -386,7 +447,7 @@ mod tests {
         let policy = |more| policy(&grants(&["GET/x", &tail(more)], &[]), &arn("GET/x"), BOUNDS);
         assert_eq!(policy(0).left_out, 0);
         assert_eq!(policy(1).left_out, 1);
-        assert_eq!(rows(&policy(1)), [(Allow, "GET/x")]);
+        assert_eq!(rows(&policy(1)), [row(Allow, "GET/x")]);
     }
 
     #[test]
@@ -398,7 +459,7 @@ mod tests {
                 let policy = |max_bytes| policy(&grants, &arn(asked), Bounds { max_bytes, path_guard });
                 let whole = policy(32_768);
                 assert_eq!(whole.left_out, 0);
-                let bytes = serde_json::to_vec(&whole.document).unwrap().len();
+                let bytes = whole.document.json().len();
                 // Counted, and not written: the comma behind each last resource and statement, one letter of each Deny.
                 let fits = (bytes..=bytes + 6).find(|max_bytes| policy(*max_bytes) == whole).unwrap();
                 assert_eq!(policy(fits - 1).left_out, 1, "{asked}");
@@ -410,7 +471,7 @@ mod tests {
     fn a_request_of_512_characters_is_named_whole() {
         let asked = format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5));
         assert_eq!(STAGE.len() + 1 + asked.len(), MAX_RESOURCE);
-        assert_eq!(rows(&policy(&grants(&["GET/x"], &[]), &arn(&asked), BOUNDS)).pop(), Some((Deny, asked.as_str())));
+        assert_eq!(rows(&policy(&grants(&["GET/x"], &[]), &arn(&asked), BOUNDS)).pop(), Some(row(Deny, &asked)));
     }
 
     #[test]
@@ -427,20 +488,20 @@ mod tests {
         for max_bytes in [1_024, 2_000, 3_000, 4_000, 5_000, 10_000] {
             for path_guard in [true, false] {
                 let policy = policy(&grants(&tails, &["GET/d"]), &arn("GET/t/321/x"), Bounds { max_bytes, path_guard });
-                let bytes = serde_json::to_vec(&policy.document).unwrap().len();
+                let bytes = policy.document.json().len();
                 assert!(bytes <= max_bytes, "{bytes} in {max_bytes}");
                 let kept = rows(&policy).iter().filter(|(effect, _)| *effect == Allow).count();
                 assert_eq!(policy.left_out, 500 - kept);
                 if kept == 0 {
-                    assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![(Deny, "*")]));
+                    assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![row(Deny, "*")]));
                 } else {
                     assert_eq!(policy.verdict, Verdict::Allowed { rule: 1 });
-                    assert!(rows(&policy).contains(&(Allow, "GET/t/321/*")));
+                    assert!(rows(&policy).contains(&row(Allow, "GET/t/321/*")));
                     assert!(bytes + 200 > max_bytes, "{bytes} wastes {max_bytes}");
                 }
             }
         }
         let cut = policy(&grants(&tails, &[]), &arn("GET/other"), Bounds { max_bytes: 4_000, path_guard: false });
-        assert!(rows(&cut).contains(&(Deny, "GET/other")) && cut.left_out > 0);
+        assert!(rows(&cut).contains(&row(Deny, "GET/other")) && cut.left_out > 0);
     }
 }

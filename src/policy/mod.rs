@@ -9,6 +9,6 @@ mod route;
 mod rules;
 mod wildcard;
 
-pub use document::{Bounds, MAX_RESOURCE, Policy, Verdict, deny_stage, policy};
+pub use document::{Bounds, Document, MAX_RESOURCE, Policy, Verdict, deny_stage, policy};
 pub use grants::{Applied, Grant, Grants, Unusable, Why};
 pub use rules::{Effect, Rules, RulesError};
