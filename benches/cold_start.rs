@@ -1,6 +1,6 @@
 //! `cargo bench --bench cold_start [SPAWNS]`: from spawn to first answer, and a warm call, as a ratio to the floor.
 //!
-//! The release binary and the floor stand behind the same Runtime API on loopback, in turns. CPU is what the kernel says
+//! What is deployed and the floor stand behind the same Runtime API on loopback, in turns. CPU is what the kernel says
 //! the process has run (`/proc/PID/task/*/schedstat`) when its first answer arrives.
 
 #![expect(
@@ -68,7 +68,7 @@ struct Case {
 #[tokio::main]
 async fn main() {
     let spawns = env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(40);
-    let (floor, ours) = built();
+    let [floor, static_floor, ours] = built();
 
     let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()]))).await;
     let table = Table::start().await;
@@ -90,6 +90,7 @@ async fn main() {
     };
     let cases = [
         case("floor", &floor, &pinned, support::env::PINNED_ISSUER),
+        case("floor, linked as ours is", &static_floor, &pinned, support::env::PINNED_ISSUER),
         case("pinned keys", &ours, &pinned, support::env::PINNED_ISSUER),
         case("no table, keys from Okta over TLS", &ours, &over_tls, &issuer),
         case("keys from the table over TLS", &ours, &shared, &issuer),
@@ -98,7 +99,7 @@ async fn main() {
     let bytes = fs::metadata(&ours).unwrap().len();
     let table = format!("{}\nThe binary: {bytes} bytes.\n", table_of(&found, spawns));
     println!("\n{table}");
-    let folder = ours.ancestors().nth(2).unwrap().join("figures");
+    let folder = ours.ancestors().nth(3).unwrap().join("figures");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("cold_start.json"), found.to_string()).unwrap();
     fs::write(folder.join("cold_start.md"), table).unwrap();
@@ -130,7 +131,7 @@ fn measured(cases: &[Case], spawns: usize) -> Value {
         let walls: Vec<_> = cases.iter().map(|case| micros(quota.wall(case, spawns.div_ceil(4)))).collect();
         Some(json!({ "memory": memory, "walls": walls }))
     });
-    let (early, late) = grown(&cases[1]);
+    let (early, late) = grown(&cases[2]);
     json!({
         "rows": rows.collect::<Vec<_>>(),
         "bare_verification": micros(verification),
@@ -201,19 +202,21 @@ fn table_of(found: &Value, spawns: usize) -> String {
     table
 }
 
-/// Builds the two binaries that are measured, as they are shipped: `cargo bench` builds ours with the tests' features. The
-/// floor has our versions of what it needs.
-fn built() -> (PathBuf, PathBuf) {
+/// Builds what is measured: the floor as cargo builds any program, and ours as it is deployed; the floor once more in that
+/// way, to tell apart what the way gives and what is ours. The floor has our versions of what it needs.
+fn built() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let floor = root.join("benches/floor");
     fs::copy(root.join("Cargo.lock"), floor.join("Cargo.lock")).unwrap();
     let target = root.join("target");
-    for folder in [root, &floor] {
+    let static_target = format!("{}-unknown-linux-musl", env::consts::ARCH);
+    let deployed = ["lambda", "build", "--target", &static_target];
+    for (folder, command) in [(&*floor, &["build"][..]), (&*floor, &deployed), (root, &deployed)] {
         let mut build = Command::new(env!("CARGO"));
-        build.current_dir(folder).args(["build", "--release", "--quiet", "--bins", "--target-dir"]).arg(&target);
-        assert!(build.status().unwrap().success(), "{build:?}");
+        build.current_dir(folder).args(command).args(["--release", "--quiet"]).env("CARGO_TARGET_DIR", &target);
+        assert!(build.status().unwrap().success(), "{build:?} (cargo-lambda is needed)");
     }
-    (target.join("release/floor"), target.join("release/okta-authorizer"))
+    ["release/floor", "lambda/floor/bootstrap", "lambda/okta-authorizer/bootstrap"].map(|built| target.join(built))
 }
 
 fn good_event(issuer: &str) -> String {
