@@ -64,8 +64,8 @@ impl Verdict {
     }
 }
 
-/// An IAM policy document. It is kept as the JSON that goes over the wire: most of a policy is one prefix many times over,
-/// and a string for each resource would cost more than the rest of the policy.
+/// An IAM policy document, kept as the JSON that goes over the wire: every call makes one, and the path guard alone would be
+/// 36 strings to make and to escape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document(String);
 
@@ -79,7 +79,7 @@ impl Document {
     /// The document on the wire's own types.
     ///
     /// # Errors
-    /// None is known.
+    /// Where the JSON is no policy; [`policy`] and [`deny_stage`] make no such document.
     pub fn parsed(&self) -> serde_json::Result<ApiGatewayCustomAuthorizerPolicy> {
         serde_json::from_str(&self.0)
     }
