@@ -28,7 +28,12 @@ fn main() -> ExitCode {
     // A call waits for the network or takes microseconds: a second thread would cost more than it does, even where
     // Lambda sends several calls at a time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.context("the async runtime cannot start").and_then(|runtime| runtime.block_on(run())) {
+    // As a task: a future in `block_on` that another task has woken is polled only after one more epoll_wait.
+    let ended = runtime.context("the async runtime cannot start").and_then(|runtime| {
+        let run = runtime.spawn(run());
+        runtime.block_on(run)?
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
