@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     fmt::{self, Debug},
-    io::Write,
     time::{Duration, SystemTime},
 };
 
@@ -105,7 +104,7 @@ where
         write!(writer, r#"{{"timestamp":""#)?;
         Timestamp.format_time(&mut writer)?;
         write!(writer, r#"","level":"{}""#, event.metadata().level())?;
-        let mut fields = Fields { json: Vec::new(), metrics: Vec::new() };
+        let mut fields = Fields { json: Vec::with_capacity(512), metrics: Vec::new() };
         event.record(&mut fields);
         writer.write_str(str::from_utf8(&fields.json).map_err(|_| fmt::Error)?)?;
         if !fields.metrics.is_empty() {
@@ -148,8 +147,10 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, field: &Field, value: impl Serialize) {
+        for part in [",\"", field.name(), "\":"] {
+            self.json.extend_from_slice(part.as_bytes());
+        }
         // Memory holds everything, and all values here can be written as JSON: nothing can fail.
-        let _ = write!(self.json, r#","{}":"#, field.name());
         let _ = serde_json::to_writer(&mut self.json, &value);
     }
 }
