@@ -22,12 +22,13 @@ const START: &str = "<!-- written by cargo bench --bench figures -->\n";
 const END: &str = "<!-- end of what it wrote -->\n";
 
 /// What `hot_path` measures, as criterion names it.
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "call/accepted",
     "call/forged signature",
     "call/expired",
     "call/unknown kid",
     "call/junk",
+    "call/10 KB of junk",
     "call/16 KiB of junk",
     "part/bare RSA-2048 verification",
     "part/parse",

@@ -52,6 +52,9 @@ fn calls(criterion: &mut Criterion) {
         ("expired", token::bearer(&json!({ "exp": 1_000_000_000 }))),
         ("unknown kid", format!("Bearer {}", keys::attacker().token(&token::claims()))),
         ("junk", "Bearer junk".to_owned()),
+        // About what API Gateway takes of all headers together (its quotas for REST APIs: 10,240 bytes), and the most that
+        // we look at.
+        ("10 KB of junk", format!("Bearer {}", "a.".repeat(5_000))),
         ("16 KiB of junk", format!("Bearer {}", "a.".repeat(8_192))),
     ];
     let mut group = criterion.benchmark_group("call");
