@@ -1,38 +1,50 @@
 //! What API Gateway asks: the TOKEN authorizer event and its method ARN.
 
-use std::fmt;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerRequest;
-use serde_json::{Map, Value, value::RawValue};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 /// A TOKEN authorizer event, as its sender wrote it. Its `Debug` shows nothing of the token.
 ///
 /// Source: API Gateway developer guide, "Input to an API Gateway Lambda authorizer".
-pub struct TokenEvent {
+pub struct TokenEvent<'a> {
     /// The identity source's value: the `Authorization` header.
-    pub unverified_token: Option<String>,
+    pub unverified_token: Option<Cow<'a, str>>,
     /// What the caller asks for.
-    pub method_arn: Option<String>,
+    pub method_arn: Option<Cow<'a, str>>,
 }
 
-impl fmt::Debug for TokenEvent {
+impl fmt::Debug for TokenEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenEvent").field("method_arn", &self.method_arn).finish_non_exhaustive()
     }
 }
 
-impl TokenEvent {
+/// A member of the event: a string that is not copied, or anything else.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Member<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Other(IgnoredAny),
+}
+
+impl<'a> TokenEvent<'a> {
     /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`; a token or an ARN that is
     /// no string is as good as absent.
     #[must_use]
-    pub fn parse(payload: &RawValue) -> Option<Self> {
-        let mut members: Map<String, Value> = serde_json::from_str(payload.get()).ok()?;
-        if members.get("type").is_some_and(|kind| kind != "TOKEN") {
-            return None;
+    pub fn parse(payload: &'a RawValue) -> Option<Self> {
+        let mut members: BTreeMap<String, Member<'a>> = serde_json::from_str(payload.get()).ok()?;
+        match members.get("type") {
+            None => {}
+            Some(Member::Text(kind)) if kind == "TOKEN" => {}
+            Some(_) => return None,
         }
-        members.retain(|_, value| value.is_string());
-        let event: ApiGatewayCustomAuthorizerRequest = serde_json::from_value(members.into()).ok()?;
-        Some(Self { unverified_token: event.authorization_token, method_arn: event.method_arn })
+        let mut text = |name| match members.remove(name) {
+            Some(Member::Text(text)) => Some(text),
+            Some(Member::Other(_)) | None => None,
+        };
+        Some(Self { unverified_token: text("authorizationToken"), method_arn: text("methodArn") })
     }
 }
 
@@ -111,7 +123,8 @@ mod tests {
 
     fn event(json: &str) -> Option<(Option<String>, Option<String>)> {
         let payload = serde_json::from_str::<Box<RawValue>>(json).unwrap();
-        TokenEvent::parse(&payload).map(|event| (event.unverified_token, event.method_arn))
+        let event = TokenEvent::parse(&payload)?;
+        Some((event.unverified_token.map(Cow::into_owned), event.method_arn.map(Cow::into_owned)))
     }
 
     #[test]
@@ -121,15 +134,23 @@ mod tests {
         assert_eq!(event(r#"{"authorizationToken":"t","methodArn":"a","more":[1]}"#), Some(both));
         assert_eq!(event("{}"), Some((None, None)));
         assert_eq!(event(r#"{"authorizationToken":7,"methodArn":["a"]}"#), Some((None, None)));
-        for other in ["null", "7", "[]", r#"["TOKEN","t","a"]"#, r#""TOKEN""#, r#"{"type":"REQUEST"}"#, r#"{"type":7}"#]
-        {
+        for other in [
+            "null",
+            "7",
+            "[]",
+            r#"["TOKEN","t","a"]"#,
+            r#""TOKEN""#,
+            r#"{"type":"REQUEST"}"#,
+            r#"{"type":7}"#,
+            r#"{"type":null}"#,
+        ] {
             assert_eq!(event(other), None, "{other}");
         }
     }
 
     #[test]
     fn debug_does_not_show_the_token() {
-        let event = TokenEvent { unverified_token: Some("secret".to_owned()), method_arn: None };
+        let event = TokenEvent { unverified_token: Some("secret".into()), method_arn: None };
         assert!(!format!("{event:?}").contains("secret"));
     }
 

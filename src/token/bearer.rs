@@ -1,6 +1,6 @@
 //! The `Authorization` header's value, and what a JWS says about itself before anyone has checked it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -84,7 +84,7 @@ impl<'a> UnverifiedToken<'a> {
     ///
     /// # Errors
     /// [`Refusal::MissingClaim`] or [`Refusal::WrongClaimType`].
-    pub fn unverified_issuer(&self) -> Result<String, Refusal> {
+    pub fn unverified_issuer(&self) -> Result<Cow<'_, str>, Refusal> {
         required(&self.unverified_payload, "iss")
     }
 }
@@ -95,7 +95,7 @@ fn object(encoded: &str, part: &'static str) -> Result<Object, Refusal> {
 }
 
 fn unverified_kid(header: &Object) -> Result<String, Refusal> {
-    if header.string("alg") != Ok(Some("RS256".to_owned())) {
+    if header.string("alg") != Ok(Some("RS256".into())) {
         return Err(Refusal::WrongAlgorithm);
     }
     if header.member("crit").is_some() {
@@ -107,7 +107,8 @@ fn unverified_kid(header: &Object) -> Result<String, Refusal> {
     if typ.is_some_and(|typ| !access_token.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ))) {
         return Err(Refusal::WrongType);
     }
-    header.string("kid").ok().flatten().filter(|kid| !kid.is_empty()).ok_or(Refusal::BadKid)
+    let kid = header.string("kid").ok().flatten().filter(|kid| !kid.is_empty());
+    kid.map(Cow::into_owned).ok_or(Refusal::BadKid)
 }
 
 #[cfg(test)]

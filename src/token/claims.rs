@@ -1,6 +1,6 @@
 //! What a verified token says.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::{Refusal, json::Object};
 
@@ -28,17 +28,13 @@ impl fmt::Debug for Claims {
 impl Claims {
     /// Checks the types of the claims that identify somebody. For `verify` alone, once the signature has passed.
     pub(super) fn new(payload: Object) -> Result<Self, Refusal> {
-        let subject = required(&payload, "sub")?;
+        let owned = |claim| optional(&payload, claim).map(|text| text.map(Cow::into_owned));
+        let subject = required(&payload, "sub")?.into_owned();
         if subject.is_empty() {
             return Err(Refusal::WrongClaimType { claim: "sub" });
         }
-        Ok(Self {
-            subject,
-            uid: optional(&payload, "uid")?,
-            client_id: optional(&payload, "cid")?,
-            token_id: optional(&payload, "jti")?,
-            payload,
-        })
+        let (uid, client_id, token_id) = (owned("uid")?, owned("cid")?, owned("jti")?);
+        Ok(Self { subject, uid, client_id, token_id, payload })
     }
 
     /// Claims that nobody has proven, for the tests of what is done with proven ones.
@@ -109,12 +105,12 @@ impl Claims {
 }
 
 /// A claim that must be a string if it is there.
-pub(super) fn optional(payload: &Object, claim: &'static str) -> Result<Option<String>, Refusal> {
+pub(super) fn optional<'p>(payload: &'p Object, claim: &'static str) -> Result<Option<Cow<'p, str>>, Refusal> {
     payload.string(claim).map_err(|_| Refusal::WrongClaimType { claim })
 }
 
 /// A claim that must be there, and a string.
-pub(super) fn required(payload: &Object, claim: &'static str) -> Result<String, Refusal> {
+pub(super) fn required<'p>(payload: &'p Object, claim: &'static str) -> Result<Cow<'p, str>, Refusal> {
     optional(payload, claim)?.ok_or(Refusal::MissingClaim { claim })
 }
 

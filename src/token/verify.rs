@@ -88,7 +88,7 @@ fn check_client(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
         return Ok(());
     }
     let client = client.ok_or(Refusal::MissingClaim { claim: "cid" })?;
-    if accepted.contains(&client) { Ok(()) } else { Err(Refusal::WrongClient) }
+    if accepted.iter().any(|accepted| *accepted == client) { Ok(()) } else { Err(Refusal::WrongClient) }
 }
 
 #[cfg(test)]
