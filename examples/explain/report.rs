@@ -35,7 +35,8 @@ fn table(rules: &Rules, toml: &str, claims: &Claims, document: &ApiGatewayCustom
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["line", "rule", "matched", "routes"]);
-    for applied in rules.apply(claims) {
+    let values = rules.values(claims);
+    for applied in rules.apply(&values) {
         let mut row = Row::new();
         row.add_cell(Cell::new(applied.line()).set_alignment(CellAlignment::Right));
         row.add_cell(Cell::new(as_written(&applied, toml)));
@@ -87,7 +88,7 @@ fn printable(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-fn captures(way: &[(&str, String)]) -> String {
+fn captures(way: &[(&str, &str)]) -> String {
     let captures: Vec<_> = way.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     if captures.is_empty() { "yes".to_owned() } else { captures.join(", ") }
 }

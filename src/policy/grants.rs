@@ -1,6 +1,6 @@
 //! What the rules say about one token: for every way its claims match `when`, `routes`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     pattern::Match,
@@ -51,16 +51,20 @@ pub struct Grants {
     pub unusable_values: usize,
 }
 
+/// A token's values of the claims that the rules speak of, each read once, however many rules speak of it.
+#[derive(Debug)]
+pub struct Values<'r>(BTreeMap<&'r str, Result<Option<Vec<String>>, Unreadable>>);
+
 /// What one rule makes of one token.
 #[derive(Debug)]
-pub struct Applied<'r> {
-    rule: &'r Rule,
+pub struct Applied<'a> {
+    rule: &'a Rule,
     /// The first claim of `when` that no value of the token's matches; the rule is not about the token then.
-    pub unmatched: Option<&'r str>,
-    /// Every way in which the claims match: the captures that stand in a route, by name.
-    pub ways: Vec<Vec<(&'r str, String)>>,
+    pub unmatched: Option<&'a str>,
+    /// Every way in which the claims match.
+    pub ways: Vec<Way<'a>>,
     /// Values that grant nothing, though the rule speaks of them.
-    pub unusable: Vec<Unusable<'r>>,
+    pub unusable: Vec<Unusable<'a>>,
     /// Ways to match beyond all bounds.
     pub beyond: usize,
 }
@@ -90,8 +94,8 @@ pub enum Why {
     Unwritable(String),
 }
 
-/// The captures of one match, by name.
-type Bindings<'r, 'v> = Vec<(&'r str, &'v str)>;
+/// The captures of one match that stand in a route, by name.
+pub type Way<'a> = Vec<(&'a str, &'a str)>;
 
 impl Rules {
     /// Everything that a token with these claims may call, and may not, whatever it calls now. Of what it may call
@@ -99,7 +103,8 @@ impl Rules {
     #[must_use]
     pub fn grants(&self, claims: &Claims, requested: &MethodArn) -> Grants {
         let mut grants = Grants::default();
-        for applied in self.apply(claims) {
+        let values = self.values(claims);
+        for applied in self.apply(&values) {
             applied.add_to(&mut grants, requested.tail());
         }
         for list in [&mut grants.allow, &mut grants.deny] {
@@ -109,31 +114,49 @@ impl Rules {
         grants
     }
 
-    /// What each rule makes of a token with these claims, in the file's order but for every `[[allow]]` before the first
+    /// What the rules look at of a token with these claims.
+    #[must_use]
+    pub fn values(&self, claims: &Claims) -> Values<'_> {
+        let mut values = BTreeMap::new();
+        for Condition { claim, .. } in self.0.iter().flat_map(|rule| &rule.when) {
+            values.entry(claim.as_str()).or_insert_with(|| claims.values(claim));
+        }
+        Values(values)
+    }
+
+    /// What each rule makes of a token with these values, in the file's order but for every `[[allow]]` before the first
     /// `[[deny]]`.
-    pub fn apply(&self, claims: &Claims) -> impl Iterator<Item = Applied<'_>> {
-        self.0.iter().map(|rule| rule.apply(claims))
+    pub fn apply<'a>(&'a self, values: &'a Values<'_>) -> impl Iterator<Item = Applied<'a>> {
+        self.0.iter().map(|rule| rule.apply(values))
+    }
+}
+
+impl Values<'_> {
+    fn of(&self, claim: &str) -> Result<&[String], Unreadable> {
+        match self.0.get(claim) {
+            Some(Ok(Some(values))) => Ok(values),
+            Some(Err(unreadable)) => Err(*unreadable),
+            Some(Ok(None)) | None => Ok(&[]),
+        }
     }
 }
 
 impl Rule {
-    fn apply(&self, claims: &Claims) -> Applied<'_> {
+    fn apply<'a>(&'a self, values: &'a Values<'_>) -> Applied<'a> {
         let mut applied = Applied { rule: self, unmatched: None, ways: Vec::new(), unusable: Vec::new(), beyond: 0 };
-        let values: Vec<_> = self.when.iter().map(|condition| claims.values(&condition.claim)).collect();
-        let mut matches: Vec<Bindings<'_, '_>> = vec![Vec::new()];
-        for (condition, values) in self.when.iter().zip(&values) {
+        let mut ways: Vec<Way<'_>> = vec![Vec::new()];
+        for condition in &self.when {
             let unusable_before = applied.unusable.len();
-            let found = condition.bindings(values.as_ref(), &self.used, &mut applied.unusable);
+            let found = condition.ways(values.of(&condition.claim), &self.used, &mut applied.unusable);
             if found.is_empty() && applied.unusable.len() == unusable_before {
                 applied.unmatched = Some(&condition.claim);
                 return applied;
             }
-            applied.beyond += matches.len().saturating_mul(found.len()).saturating_sub(MAX_MATCHES);
-            let joined = matches.iter().flat_map(|known| found.iter().map(|more| [known.as_slice(), more].concat()));
-            matches = joined.take(MAX_MATCHES).collect();
+            applied.beyond += ways.len().saturating_mul(found.len()).saturating_sub(MAX_MATCHES);
+            let joined = ways.iter().flat_map(|known| found.iter().map(|more| [known.as_slice(), more].concat()));
+            ways = joined.take(MAX_MATCHES).collect();
         }
-        let owned = |(name, value): &(_, &str)| (*name, (*value).to_owned());
-        applied.ways = matches.iter().map(|bindings| bindings.iter().map(owned).collect()).collect();
+        applied.ways = ways;
         applied
     }
 }
@@ -164,7 +187,7 @@ impl Applied<'_> {
     }
 
     /// The routes of one of the ways, each `{METHOD}/{path}`.
-    pub fn resources<'w>(&'w self, way: &'w [(&'w str, String)]) -> impl Iterator<Item = String> {
+    pub fn resources<'w>(&'w self, way: &'w [(&'w str, &'w str)]) -> impl Iterator<Item = String> {
         self.rule.routes.iter().flat_map(|route| route.resources(value_in(way)))
     }
 
@@ -202,42 +225,43 @@ impl Applied<'_> {
 }
 
 /// What a route's captures stand for in one of the ways.
-fn value_in<'w>(way: &'w [(&str, String)]) -> impl Fn(&str) -> Option<&'w str> + Copy {
-    move |name| way.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+fn value_in<'w>(way: &'w [(&str, &'w str)]) -> impl Fn(&str) -> Option<&'w str> + Copy {
+    move |name| way.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
 impl Condition {
-    /// The distinct ways in which the values match. Those that grant nothing are added to `unusable`.
-    fn bindings<'r, 'v>(
-        &'r self,
-        values: Result<&'v Option<Vec<String>>, &Unreadable>,
+    /// The distinct ways in which the values match, sorted. Values that grant nothing are added to `unusable`.
+    fn ways<'a>(
+        &'a self,
+        values: Result<&'a [String], Unreadable>,
         used: &BTreeSet<String>,
-        unusable: &mut Vec<Unusable<'r>>,
-    ) -> BTreeSet<Bindings<'r, 'v>> {
-        let mut found = BTreeSet::new();
+        unusable: &mut Vec<Unusable<'a>>,
+    ) -> Vec<Way<'a>> {
+        let mut found = Vec::new();
         let mut useless = |why| unusable.push(Unusable { claim: &self.claim, why });
         let Ok(values) = values else {
             useless(Why::Unreadable);
             return found;
         };
-        let values = values.as_deref().unwrap_or_default();
         for (value, pattern) in values.iter().flat_map(|value| self.any_of.iter().map(move |pattern| (value, pattern)))
         {
             match pattern.matches(value) {
                 Match::No => {}
                 Match::Ambiguous => useless(Why::Ambiguous(value.clone())),
                 Match::Yes(captured) => {
-                    let mut bindings: Bindings<'_, '_> =
+                    let mut way: Way<'_> =
                         pattern.captures().zip(captured).filter(|(name, _)| used.contains(*name)).collect();
-                    if bindings.iter().all(|(_, value)| is_route_safe(value)) {
-                        bindings.sort_unstable();
-                        found.insert(bindings);
+                    if way.iter().all(|(_, value)| is_route_safe(value)) {
+                        way.sort_unstable();
+                        found.push(way);
                     } else {
                         useless(Why::Unwritable(value.clone()));
                     }
                 }
             }
         }
+        found.sort_unstable();
+        found.dedup();
         found
     }
 }
@@ -331,7 +355,8 @@ mod tests {
         let rules = Rules::parse(&toml).unwrap();
         let told = |claims: &str| {
             let claims = Claims::unproven(&format!("{{{SUBJECT},{claims}}}"));
-            let applied = rules.apply(&claims).next().unwrap();
+            let values = rules.values(&claims);
+            let applied = rules.apply(&values).next().unwrap();
             let ways: Vec<_> = applied.ways.iter().flat_map(|way| applied.resources(way)).collect();
             let unusable: Vec<_> =
                 applied.unusable.iter().map(|found| format!("{}: {}", found.claim, found.why)).collect();

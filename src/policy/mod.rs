@@ -10,5 +10,5 @@ mod rules;
 mod wildcard;
 
 pub use document::{Bounds, Document, MAX_RESOURCE, Policy, Verdict, deny_stage, policy};
-pub use grants::{Applied, Grant, Grants, Unusable, Why};
+pub use grants::{Applied, Grant, Grants, Unusable, Values, Way, Why};
 pub use rules::{Effect, Rules, RulesError};
