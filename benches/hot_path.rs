@@ -12,13 +12,13 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 mod support;
 
-use std::{hint::black_box, time::Duration};
+use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use criterion::Criterion;
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use okta_authorizer::{
-    authorizer::{Authorizer, Decision, Outcome},
+    authorizer::{Authorizer, Decision, Outcome, Response},
     config::Config,
     event::MethodArn,
     keys::{HttpsClient, KeySet, Roots},
@@ -90,9 +90,14 @@ fn parts(criterion: &mut Criterion) {
         let claims = claims(token, &key_set);
         let policy_of = || policy(&rules.grants(&claims, &requested), &requested, BOUNDS);
         group.bench_function(format!("policy, {name}"), |bencher| bencher.iter(policy_of));
-        let made = policy_of();
+        let response = Response {
+            principal_id: claims.principal().to_owned(),
+            policy_document: policy_of().document,
+            context: BTreeMap::new(),
+            usage_identifier_key: None,
+        };
         group.bench_function(format!("render, {name}"), |bencher| {
-            bencher.iter(|| serde_json::to_vec(black_box(&made.document)).unwrap());
+            bencher.iter(|| serde_json::to_vec(black_box(&response)).unwrap());
         });
     }
     group.finish();

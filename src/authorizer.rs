@@ -1,10 +1,10 @@
 //! From event to answer. [`Refusal`] and [`Fault`] become wire answers here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -122,18 +122,43 @@ pub struct About {
 /// The authorizer's response.
 ///
 /// Source: API Gateway developer guide, "Output from an API Gateway Lambda authorizer".
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// Whom the policy speaks of.
     pub principal_id: String,
     /// What it says.
     pub policy_document: Document,
     /// `$context.authorizer.*`: strings only.
-    pub context: BTreeMap<String, String>,
+    pub context: BTreeMap<Cow<'static, str>, String>,
     /// The API key of the caller's usage plan, where the API takes it from the authorizer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_identifier_key: Option<String>,
+}
+
+/// In one piece: the buffer that the runtime writes it into starts small, and would be moved for every member.
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Caller<'r> {
+            principal_id: &'r str,
+            context: &'r BTreeMap<Cow<'static, str>, String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            usage_identifier_key: Option<&'r str>,
+        }
+        let caller = Caller {
+            principal_id: &self.principal_id,
+            context: &self.context,
+            usage_identifier_key: self.usage_identifier_key.as_deref(),
+        };
+        let policy = self.policy_document.json();
+        let mut json = Vec::with_capacity(policy.len() + 1_024);
+        serde_json::to_writer(&mut json, &caller).map_err(S::Error::custom)?;
+        json.pop();
+        for part in [",\"policyDocument\":", policy, "}"] {
+            json.extend_from_slice(part.as_bytes());
+        }
+        serde_json::from_slice::<&RawValue>(&json).map_err(S::Error::custom)?.serialize(serializer)
+    }
 }
 
 impl Authorizer {
@@ -231,8 +256,8 @@ impl Authorizer {
         }
     }
 
-    fn context(&self, claims: &Claims) -> BTreeMap<String, String> {
-        let chosen = self.context_claims.iter().map(|name| (name.as_str(), claims.text(name)));
+    fn context(&self, claims: &Claims) -> BTreeMap<Cow<'static, str>, String> {
+        let chosen = self.context_claims.iter().map(|name| (Cow::Owned(name.clone()), claims.text(name)));
         let list = |name| claims.values(name).ok().flatten();
         let json = |name| list(name).and_then(|values| serde_json::to_string(&values).ok());
         let standard = [
@@ -242,9 +267,10 @@ impl Authorizer {
             ("scopes", list("scopes").map(|scopes| scopes.join(" "))),
             ("groups", json("groups")),
             ("tenants", json("tenants")),
-        ];
+        ]
+        .map(|(name, text)| (Cow::Borrowed(name), text));
         // The standard ones last: a claim of the same name does not take their place.
-        chosen.chain(standard).filter_map(|(name, text)| Some((name.to_owned(), text?))).collect()
+        chosen.chain(standard).filter_map(|(name, text)| Some((name, text?))).collect()
     }
 
     /// The decision as the Runtime API takes it.
@@ -311,5 +337,32 @@ impl From<NoClaims> for Outcome {
             NoClaims::Refusal(refusal) => Self::Refused(refusal),
             NoClaims::Fault(fault) => Self::Fault(fault),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_one_json_object() {
+        let requested = MethodArn::parse("arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/a").unwrap();
+        let mut response = Response {
+            principal_id: "a\"b".to_owned(),
+            policy_document: deny_stage(&requested),
+            context: BTreeMap::from([("sub".into(), "é\n".to_owned()), ("own".into(), "x".to_owned())]),
+            usage_identifier_key: None,
+        };
+        let policy = response.policy_document.json().to_owned();
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            format!(r#"{{"principalId":"a\"b","context":{{"own":"x","sub":"é\n"}},"policyDocument":{policy}}}"#)
+        );
+        response.context.clear();
+        response.usage_identifier_key = Some("k".to_owned());
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            format!(r#"{{"principalId":"a\"b","context":{{}},"usageIdentifierKey":"k","policyDocument":{policy}}}"#)
+        );
     }
 }

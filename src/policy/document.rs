@@ -1,8 +1,7 @@
 //! Grants as an IAM policy document that API Gateway may cache for every route of the stage.
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
-use serde::{Serialize, Serializer, ser::Error};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{grants::Grants, wildcard::matches};
 use crate::event::MethodArn;
@@ -22,6 +21,17 @@ const PATH_GUARD: [&str; 36] = [
     "*%5c*", "*%5C*", "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*", "*%32*", "*%35*", "*%43*",
     "*%45*", "*%46*", "*%63*", "*%65*", "*%66*", "*%0*", "*%250*", "*%30*", "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
+
+/// The path guard's patterns as JSON, without the stage before each.
+const GUARD_BYTES: usize = {
+    let mut rest = PATH_GUARD.as_slice();
+    let mut bytes = 0;
+    while let [pattern, behind @ ..] = rest {
+        bytes += json_bytes(pattern);
+        rest = behind;
+    }
+    bytes
+};
 
 /// How large a policy may be, and whether it guards its wildcards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +92,6 @@ impl Document {
     /// Where the JSON is no policy; [`policy`] and [`deny_stage`] make no such document.
     pub fn parsed(&self) -> serde_json::Result<ApiGatewayCustomAuthorizerPolicy> {
         serde_json::from_str(&self.0)
-    }
-}
-
-impl Serialize for Document {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -189,12 +193,15 @@ impl Writer {
             json.push(',');
         }
         json.extend([r#"{"Action":["execute-api:Invoke"],"Effect":""#, effect, r#"","Resource":["#]);
+        let start = ["\"", prefix].concat();
         for (index, resource) in resources.into_iter().enumerate() {
             if index > 0 {
                 json.push(',');
             }
             if json_bytes(resource) == resource.len() + 3 {
-                json.extend(["\"", prefix, resource, "\""]);
+                json.push_str(&start);
+                json.push_str(resource);
+                json.push('"');
             } else {
                 json.push_str(&Value::from([prefix, resource].concat()).to_string());
             }
@@ -229,7 +236,7 @@ impl Room {
         let fixed =
             Self::DOCUMENT + 2 * Self::STATEMENT + denied.iter().map(|resource| json_bytes(resource)).sum::<usize>();
         let stage = requested.stage().len() + 1;
-        let guard = Self::STATEMENT + PATH_GUARD.iter().map(|tail| stage + json_bytes(tail)).sum::<usize>();
+        let guard = Self::STATEMENT + PATH_GUARD.len() * stage + GUARD_BYTES;
         Self {
             stage,
             bytes: bounds.max_bytes.saturating_sub(fixed),
@@ -259,13 +266,18 @@ impl Room {
 }
 
 /// A string's length as JSON, with its quotes and a comma.
-fn json_bytes(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
-        0..=0x1f => 6,
-        _ => 1,
-    };
-    text.bytes().map(escaped).sum::<usize>() + 3
+const fn json_bytes(text: &str) -> usize {
+    let mut rest = text.as_bytes();
+    let mut bytes = 3;
+    while let [byte, behind @ ..] = rest {
+        bytes += match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+            0..=0x1f => 6,
+            _ => 1,
+        };
+        rest = behind;
+    }
+    bytes
 }
 
 /// Whether the guard denies this request. Most paths have none of the three that every pattern has one of.
@@ -336,7 +348,6 @@ mod tests {
             r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
         );
         assert_eq!(policy.document.json(), expected);
-        assert_eq!(serde_json::to_string(&policy.document).unwrap(), expected);
         assert_eq!((policy.verdict, policy.left_out), (Verdict::Allowed { rule: 1 }, 0));
     }
 
