@@ -168,7 +168,7 @@ pub fn deny_stage(requested: &MethodArn) -> Document {
     writer.finish()
 }
 
-/// What every resource starts with. It has no character that JSON escapes.
+/// What every resource starts with.
 fn stage_prefix(requested: &MethodArn) -> String {
     requested.resource("")
 }
@@ -186,24 +186,24 @@ impl Writer {
         Self(json)
     }
 
-    /// A statement about `resources`, which all start with `prefix`.
+    /// A statement about `resources`, which all start with `prefix`; that has no character that JSON escapes.
     fn statement<'r>(&mut self, effect: &str, prefix: &str, resources: impl IntoIterator<Item = &'r str>) {
         let json = &mut self.0;
         if json.len() > Self::START.len() {
             json.push(',');
         }
         json.extend([r#"{"Action":["execute-api:Invoke"],"Effect":""#, effect, r#"","Resource":["#]);
-        let start = ["\"", prefix].concat();
         for (index, resource) in resources.into_iter().enumerate() {
             if index > 0 {
                 json.push(',');
             }
-            if json_bytes(resource) == resource.len() + 3 {
-                json.push_str(&start);
+            json.push('"');
+            json.push_str(prefix);
+            if resource.bytes().all(|byte| json_escaped(byte) == 1) {
                 json.push_str(resource);
                 json.push('"');
             } else {
-                json.push_str(&Value::from([prefix, resource].concat()).to_string());
+                json.push_str(Value::from(resource).to_string().get(1..).unwrap_or_default());
             }
         }
         json.push_str("]}");
@@ -270,14 +270,19 @@ const fn json_bytes(text: &str) -> usize {
     let mut rest = text.as_bytes();
     let mut bytes = 3;
     while let [byte, behind @ ..] = rest {
-        bytes += match byte {
-            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
-            0..=0x1f => 6,
-            _ => 1,
-        };
+        bytes += json_escaped(*byte);
         rest = behind;
     }
     bytes
+}
+
+/// How many bytes one is in a JSON string.
+const fn json_escaped(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    }
 }
 
 /// Whether the guard denies this request. Most paths have none of the three that every pattern has one of.
