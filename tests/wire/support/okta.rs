@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -207,11 +207,11 @@ impl Drop for Okta {
 async fn serve(listener: TcpListener, state: Arc<State>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(answer(stream, state.clone()));
+        tokio::spawn(answer(BufReader::new(stream), state.clone()));
     }
 }
 
-async fn answer(mut stream: TcpStream, state: Arc<State>) {
+async fn answer(mut stream: BufReader<TcpStream>, state: Arc<State>) {
     let request = head(&mut stream).await;
     if request.is_empty() {
         return;
@@ -230,7 +230,7 @@ async fn answer(mut stream: TcpStream, state: Arc<State>) {
     let _ = send(&mut stream, reply).await;
 }
 
-async fn head(stream: &mut TcpStream) -> String {
+async fn head(stream: &mut BufReader<TcpStream>) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -242,7 +242,7 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 /// Takes note of a question about a token, and says what to answer. `None` where nobody answers such questions.
-async fn introspection(stream: &mut TcpStream, head: &str, state: &State) -> Option<Reply> {
+async fn introspection(stream: &mut BufReader<TcpStream>, head: &str, state: &State) -> Option<Reply> {
     let (target, _) = head.split_once(" HTTP/1.1\r\n")?;
     let reply = state.introspections.lock().unwrap().get(target.strip_prefix("POST ")?).cloned()?;
     let mut question = Question { target: target.to_owned(), head: head.to_owned(), body: String::new() };
@@ -254,11 +254,10 @@ async fn introspection(stream: &mut TcpStream, head: &str, state: &State) -> Opt
     Some(reply)
 }
 
-async fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
+async fn send(stream: &mut BufReader<TcpStream>, reply: Reply) -> std::io::Result<()> {
     match reply {
         Reply::Body { headers, body } => {
-            stream.write_all(ok(&headers, body.len()).as_bytes()).await?;
-            stream.write_all(body.as_bytes()).await?;
+            stream.write_all((ok(&headers, body.len()) + &body).as_bytes()).await?;
             stream.shutdown().await
         }
         Reply::Status { head, body } => {
