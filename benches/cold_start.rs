@@ -51,6 +51,8 @@ const PERIOD: u32 = 20_000;
 struct Life {
     cpu: Duration,
     wall: Duration,
+    /// The wall time without what the servers did of it, who share the core.
+    wall_without_servers: Duration,
     /// Of the process alone, per warm call.
     warm_cpu: Duration,
     warm_wall: Duration,
@@ -129,6 +131,7 @@ fn measured(cases: &[Case], spawns: usize) -> Value {
             "name": case.name,
             "cpu": micros(life.cpu),
             "wall": micros(life.wall),
+            "wall_without_servers": micros(life.wall_without_servers),
             "warm_cpu": micros(life.warm_cpu),
             "warm_wall": micros(life.warm_wall),
             "resident_kib": life.resident_kib,
@@ -183,8 +186,8 @@ fn grown(case: &Case) -> (u64, u64) {
 
 fn table_of(found: &Value, spawns: usize) -> String {
     let mut table = format!(
-        "| medians of {spawns} spawns | CPU to the first answer | wall | CPU of a warm call | wall | RSS after the first call |\n\
-        |---|---:|---:|---:|---:|---:|\n"
+        "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS after the first call |\n\
+        |---|---:|---:|---:|---:|---:|---:|\n"
     );
     let floor = &found["rows"][0];
     for row in found["rows"].as_array().unwrap() {
@@ -192,7 +195,7 @@ fn table_of(found: &Value, spawns: usize) -> String {
             let (ours, floor) = (row[name].as_f64().unwrap(), floor[name].as_f64().unwrap());
             format!("{ours:.0} µs ({:.2} ×)", ours / floor)
         };
-        let cells = [cell("cpu"), cell("wall"), cell("warm_cpu"), cell("warm_wall")].join(" | ");
+        let cells = ["cpu", "wall", "wall_without_servers", "warm_cpu", "warm_wall"].map(cell).join(" | ");
         writeln!(table, "| {} | {cells} | {} KiB |", row["name"].as_str().unwrap(), row["resident_kib"]).unwrap();
     }
     let names = found["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
@@ -245,14 +248,32 @@ fn good_event(issuer: &str) -> String {
 }
 
 fn live(case: &Case) -> Life {
+    let servers = cpu("self", &thread());
     let start = Instant::now();
     let mut process = Process::start(case);
     process.call(&case.event);
     let wall = start.elapsed();
+    let servers = cpu("self", &thread()).saturating_sub(servers);
     let cpu = process.cpu();
     let resident_kib = process.resident_kib();
     let (warm_cpu, warm_wall) = process.warm(&case.event);
-    Life { cpu, wall, warm_cpu, warm_wall, resident_kib }
+    Life { cpu, wall, wall_without_servers: wall.saturating_sub(servers), warm_cpu, warm_wall, resident_kib }
+}
+
+/// What the kernel says that a process has run, all its threads but one.
+fn cpu(process: &str, but: &str) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(Result::unwrap);
+    let nanoseconds = |task: fs::DirEntry| -> u64 {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(tasks.filter(|task| task.file_name() != but).map(nanoseconds).sum())
+}
+
+/// The kernel's number of this thread.
+fn thread() -> String {
+    let task = fs::read_link("/proc/thread-self").unwrap();
+    task.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 /// A running binary, its first request for an event accepted. Dropping it ends the process.
@@ -313,12 +334,7 @@ impl Process {
     }
 
     fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let nanoseconds = |task: fs::DirEntry| -> u64 {
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        Duration::from_nanos(tasks.map(|task| nanoseconds(task.unwrap())).sum())
+        cpu(&self.child.id().to_string(), "")
     }
 
     fn resident_kib(&self) -> u64 {
@@ -352,14 +368,13 @@ impl Quota {
 
     /// The median wall time to the first answer. This thread is in the group while it starts the process, which stays.
     fn wall(&self, case: &Case, spawns: usize) -> Duration {
-        let task = fs::read_link("/proc/thread-self").unwrap();
-        let task = task.file_name().unwrap().to_str().unwrap();
+        let task = thread();
         let mut walls: Vec<_> = (0..spawns)
             .map(|_| {
-                fs::write(self.0.join("tasks"), task).unwrap();
+                fs::write(self.0.join("tasks"), &task).unwrap();
                 let start = Instant::now();
                 let mut process =
-                    Process::start_in(case, || fs::write(Path::new(Self::ROOT).join("tasks"), task).unwrap());
+                    Process::start_in(case, || fs::write(Path::new(Self::ROOT).join("tasks"), &task).unwrap());
                 process.call(&case.event);
                 start.elapsed()
             })
@@ -438,6 +453,7 @@ fn medians(lives: &[Life]) -> Life {
     Life {
         cpu: median(lives, |life| life.cpu),
         wall: median(lives, |life| life.wall),
+        wall_without_servers: median(lives, |life| life.wall_without_servers),
         warm_cpu: median(lives, |life| life.warm_cpu),
         warm_wall: median(lives, |life| life.warm_wall),
         resident_kib: median(lives, |life| life.resident_kib),
