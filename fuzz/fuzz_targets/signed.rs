@@ -58,6 +58,12 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(response.context.get("cid").map(String::as_str), payload["cid"].as_str());
     let cid = payload["cid"].as_str().filter(|cid| !cid.is_empty());
     assert_eq!(response.usage_identifier_key.as_deref(), cid);
+    let mut wire = json!({ "principalId": response.principal_id, "context": response.context });
+    wire["policyDocument"] = serde_json::from_str(response.policy_document.json()).unwrap();
+    if let Some(key) = cid {
+        wire["usageIdentifierKey"] = key.into();
+    }
+    assert_eq!(serde_json::from_str::<Value>(&serde_json::to_string(&response).unwrap()).unwrap(), wire);
 });
 
 fn assert_good(header: &Value, payload: &Value) {

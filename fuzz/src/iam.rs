@@ -61,7 +61,6 @@ pub fn allowed(document: &Document, stage: &str) -> Vec<String> {
 /// What holds for every policy, whatever it is about.
 pub fn assert_well_formed(document: &Document, stage: &str, max_bytes: usize) {
     assert!(document.json().len() <= max_bytes, "{document:?} is over {max_bytes} bytes");
-    assert_eq!(serde_json::to_string(document).unwrap(), document.json());
     let allowed = allowed(document, stage);
     let document = document.parsed().unwrap();
     assert_eq!(document.version.as_deref(), Some("2012-10-17"));
