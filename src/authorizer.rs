@@ -134,7 +134,7 @@ pub struct Response {
     pub usage_identifier_key: Option<String>,
 }
 
-/// In one piece: the buffer that the runtime writes it into starts small, and would be moved for every member.
+/// In one piece: the buffer that the runtime writes it into starts small, and would be moved while it grows.
 impl Serialize for Response {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -153,7 +153,7 @@ impl Serialize for Response {
         let policy = self.policy_document.json();
         let mut json = Vec::with_capacity(policy.len() + 1_024);
         serde_json::to_writer(&mut json, &caller).map_err(S::Error::custom)?;
-        json.pop();
+        json.pop(); // the brace behind the members, of which one is always there
         for part in [",\"policyDocument\":", policy, "}"] {
             json.extend_from_slice(part.as_bytes());
         }

@@ -22,7 +22,7 @@ const PATH_GUARD: [&str; 36] = [
     "*%45*", "*%46*", "*%63*", "*%65*", "*%66*", "*%0*", "*%250*", "*%30*", "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
 
-/// The path guard's patterns as JSON, without the stage before each.
+/// How long the path guard's patterns are as JSON, with quotes and commas, without the stage before each.
 const GUARD_BYTES: usize = {
     let mut rest = PATH_GUARD.as_slice();
     let mut bytes = 0;
@@ -186,7 +186,7 @@ impl Writer {
         Self(json)
     }
 
-    /// A statement about `resources`, which all start with `prefix`; that has no character that JSON escapes.
+    /// A statement about `resources`, each behind `prefix`, in which there is nothing for JSON to escape.
     fn statement<'r>(&mut self, effect: &str, prefix: &str, resources: impl IntoIterator<Item = &'r str>) {
         let json = &mut self.0;
         if json.len() > Self::START.len() {

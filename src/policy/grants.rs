@@ -52,7 +52,6 @@ pub struct Grants {
 }
 
 /// A token's values of the claims that the rules speak of, each read once, however many rules speak of it.
-#[derive(Debug)]
 pub struct Values<'r>(BTreeMap<&'r str, Result<Option<Vec<String>>, Unreadable>>);
 
 /// What one rule makes of one token.
@@ -135,8 +134,9 @@ impl Values<'_> {
     fn of(&self, claim: &str) -> Result<&[String], Unreadable> {
         match self.0.get(claim) {
             Some(Ok(Some(values))) => Ok(values),
-            Some(Err(unreadable)) => Err(*unreadable),
-            Some(Ok(None)) | None => Ok(&[]),
+            Some(Ok(None)) => Ok(&[]),
+            // Never read: these are the values for other rules. A Deny denies all then, an Allow grants nothing.
+            Some(Err(Unreadable)) | None => Err(Unreadable),
         }
     }
 }
@@ -382,6 +382,17 @@ mod tests {
             told(r#""groups":["STAFF"],"tenants":{},"x":"q""#),
             (None, vec![], list(&["tenants: it is neither text nor a list of texts"]))
         );
+    }
+
+    #[test]
+    fn values_that_were_read_for_other_rules_deny_and_grant_nothing() {
+        let rules = |toml: &str| Rules::parse(toml).unwrap();
+        let own = rules("[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { banned = 'yes' }\nroutes = ['GET /a']");
+        let other = rules("[[allow]]\nroutes = ['GET /a']");
+        let claims = Claims::unproven(&format!(r#"{{{SUBJECT},"groups":["STAFF"]}}"#));
+        let denies_all = |values: &Values<'_>| own.apply(values).any(|applied| applied.denies_all());
+        assert!(!denies_all(&own.values(&claims)));
+        assert!(denies_all(&other.values(&claims)));
     }
 
     #[test]
