@@ -248,12 +248,12 @@ fn good_event(issuer: &str) -> String {
 }
 
 fn live(case: &Case) -> Life {
-    let servers = cpu("self", &thread());
+    let servers = cpu("self", &this_thread());
     let start = Instant::now();
     let mut process = Process::start(case);
     process.call(&case.event);
     let wall = start.elapsed();
-    let servers = cpu("self", &thread()).saturating_sub(servers);
+    let servers = cpu("self", &this_thread()).saturating_sub(servers);
     let cpu = process.cpu();
     let resident_kib = process.resident_kib();
     let (warm_cpu, warm_wall) = process.warm(&case.event);
@@ -271,7 +271,7 @@ fn cpu(process: &str, but: &str) -> Duration {
 }
 
 /// The kernel's number of this thread.
-fn thread() -> String {
+fn this_thread() -> String {
     let task = fs::read_link("/proc/thread-self").unwrap();
     task.file_name().unwrap().to_str().unwrap().to_owned()
 }
@@ -368,7 +368,7 @@ impl Quota {
 
     /// The median wall time to the first answer. This thread is in the group while it starts the process, which stays.
     fn wall(&self, case: &Case, spawns: usize) -> Duration {
-        let task = thread();
+        let task = this_thread();
         let mut walls: Vec<_> = (0..spawns)
             .map(|_| {
                 fs::write(self.0.join("tasks"), &task).unwrap();

@@ -34,19 +34,19 @@ impl Object {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let Parsed(mut parsed) = serde_json::from_str(str::from_utf8(bytes).ok()?).ok()?;
         parsed.sort_unstable_by(|(name, _), (other, _)| name.cmp(other));
-        if parsed.is_sorted_by(|(name, _), (next, _)| name < next) {
-            let mut text = String::with_capacity(bytes.len());
-            let members = parsed.iter().map(|(name, json)| {
-                let start = text.len();
-                text.push_str(name);
-                let name_end = text.len();
-                text.push_str(json.get());
-                Member { start, name_end, end: text.len() }
-            });
-            let members = members.collect();
-            return Some(Self { text, members });
+        if !parsed.is_sorted_by(|(name, _), (next, _)| name < next) {
+            return None;
         }
-        None
+        let mut text = String::with_capacity(bytes.len());
+        let members = parsed.iter().map(|(name, json)| {
+            let start = text.len();
+            text.push_str(name);
+            let name_end = text.len();
+            text.push_str(json.get());
+            Member { start, name_end, end: text.len() }
+        });
+        let members = members.collect();
+        Some(Self { text, members })
     }
 
     /// The JSON text of a member's value.
