@@ -22,7 +22,7 @@ const START: &str = "<!-- written by cargo bench --bench figures -->\n";
 const END: &str = "<!-- end of what it wrote -->\n";
 
 /// What `hot_path` measures, as criterion names it.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "call/accepted",
     "call/forged signature",
     "call/expired",
@@ -30,6 +30,7 @@ const PARTS: [&str; 14] = [
     "call/junk",
     "call/10 KB of junk",
     "call/16 KiB of junk",
+    "call/accepted, of 16 KiB",
     "part/bare RSA-2048 verification",
     "part/parse",
     "part/parse and verify",
