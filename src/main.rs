@@ -3,11 +3,11 @@
 #![recursion_limit = "256"]
 
 use std::{
-    env, fs,
+    env, fs, io,
     net::UdpSocket,
     process::ExitCode,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, anyhow};
@@ -22,7 +22,11 @@ use okta_authorizer::{
     xray::Subsegments,
 };
 use serde_json::value::RawValue;
-use tracing::{Instrument, info_span};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tracing::{Instrument, info_span, warn};
 
 fn main() -> ExitCode {
     // A call waits for the network or takes microseconds: a second thread would cost more than it does, even where
@@ -51,7 +55,7 @@ async fn run() -> anyhow::Result<()> {
         variable("AWS_XRAY_DAEMON_ADDRESS").and_then(|daemon| subsegments(&daemon)),
     )?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
-    check_lambda()?;
+    let runtime_api = check_lambda()?;
     let roots = match &config.ca_bundle {
         None => Roots::Embedded,
         Some(pem) => Roots::from_pem(pem).map_err(|problem| ConfigError {
@@ -68,7 +72,33 @@ async fn run() -> anyhow::Result<()> {
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
-    Box::pin(Runtime::new(handler).run_concurrent()).await.map_err(|error| anyhow!("the runtime stopped: {error}"))
+    let run = async || Box::pin(Runtime::new(handler.clone()).run_concurrent()).await.map_err(|error| anyhow!(error));
+    let mut ended = run().await;
+    if let Err(error) = &ended
+        && refused(error)
+    {
+        warn!(runtime_api, "the Runtime API refuses connections: waiting for it");
+        wait_for(&runtime_api).await;
+        ended = run().await;
+    }
+    ended.context("the runtime stopped")
+}
+
+fn refused(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// AWS's emulator starts the function and its Runtime API at the same time, and the function may be first.
+/// <https://github.com/localstack/localstack/issues/12680>
+async fn wait_for(runtime_api: &str) {
+    let listens = async {
+        while TcpStream::connect(runtime_api).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Where it does not, the runtime has the last word.
+    let _ = timeout(Duration::from_secs(2), listens).await;
 }
 
 /// Where Lambda traces, it says where its daemon is. Tracing is no reason not to start.
@@ -79,8 +109,8 @@ fn subsegments(daemon: &str) -> Option<Subsegments> {
     Some(Subsegments { daemon: socket, clock: SystemTime::now })
 }
 
-/// The runtime would panic without what Lambda sets.
-fn check_lambda() -> anyhow::Result<()> {
+/// Where the Runtime API is. The runtime would panic without what Lambda sets.
+fn check_lambda() -> anyhow::Result<String> {
     let given = |name: &str| variable(name).ok_or_else(|| anyhow!("{name} is not set; accepted: what Lambda sets"));
     given("AWS_LAMBDA_FUNCTION_NAME")?;
     given("AWS_LAMBDA_FUNCTION_VERSION")?;
@@ -89,8 +119,8 @@ fn check_lambda() -> anyhow::Result<()> {
         memory.parse().context("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number; accepted: what Lambda sets")?;
     let api = given("AWS_LAMBDA_RUNTIME_API")?;
     url::Url::parse(&format!("http://{api}"))
-        .map(drop)
-        .context("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets")
+        .context("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets")?;
+    Ok(api)
 }
 
 async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {

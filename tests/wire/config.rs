@@ -213,3 +213,21 @@ async fn an_empty_value_means_unset() {
     let good = crate::support::token::bearer(&json!({}));
     assert!(authorizer.invoke(event(&good)).await.allows(&crate::support::arn("GET /apps")));
 }
+
+#[tokio::test]
+async fn a_runtime_api_that_listens_late_is_waited_for() {
+    let authorizer = Authorizer::start_before_its_api(&pinned()).await;
+    let answer = authorizer.invoke(event("Bearer x")).await;
+    assert!(answer.is_unauthorized(), "{answer:?}");
+    let lines = authorizer.stop().await;
+    assert_eq!(lines.len(), 2, "the wait, and the decision: {lines:#?}");
+}
+
+#[tokio::test]
+async fn a_runtime_api_that_never_listens_ends_the_process() {
+    let ended = Authorizer::start_without_api(&pinned()).await;
+    let [wait, end] = &ended.lines[..] else { panic!("two lines: {:#?}", ended.lines) };
+    assert!(wait.contains("the Runtime API refuses connections"), "{wait}");
+    assert!(end.starts_with("the runtime stopped: client error (Connect): tcp connect error: "), "{end}");
+    assert_eq!(ended.status.code(), Some(1));
+}

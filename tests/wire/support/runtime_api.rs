@@ -4,6 +4,8 @@
 use std::{
     collections::HashMap,
     env,
+    future::{Future, ready},
+    net::SocketAddr,
     process::{ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -22,7 +24,7 @@ use axum::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     process::{Child, Command},
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -120,7 +122,7 @@ impl Drop for Poll {
     }
 }
 
-type Lines = Arc<Mutex<Vec<String>>>;
+type Lines = watch::Sender<Vec<String>>;
 
 /// The running binary. Dropping it ends the process.
 pub struct Authorizer {
@@ -137,19 +139,27 @@ pub struct Authorizer {
 impl Authorizer {
     /// Starts the binary and waits until it asks for its first event, that is, until its init is over.
     pub async fn start(env: &Env) -> Self {
-        let mut authorizer = Self::spawn(env).await;
-        let (mut ready, mut exited) = (authorizer.ready.clone(), authorizer.exited.clone());
-        let outcome = timeout(PATIENCE, async {
-            tokio::select! {
-                _ = ready.wait_for(|ready| *ready) => None,
-                status = exited.wait_for(Option::is_some) => *status.unwrap(),
-            }
-        });
-        match outcome.await {
-            Ok(None) => authorizer,
-            Ok(Some(status)) => panic!("ended at init, {status}: {:#?}", authorizer.drain().await),
-            Err(elapsed) => panic!("not ready, {elapsed}: {:#?}", authorizer.lines()),
-        }
+        Self::spawn(env).await.come_up().await
+    }
+
+    /// Starts the binary while its Runtime API refuses connections, and listens once it says that it met that.
+    pub async fn start_before_its_api(env: &Env) -> Self {
+        let (address, socket) = refusing();
+        let (listen, listener) = oneshot::channel();
+        let authorizer = Self::spawn_with(env, address, async { listener.await.unwrap() });
+        let mut lines = authorizer.lines.subscribe();
+        let said = lines.wait_for(|lines| lines.iter().any(|line| line.contains("refuses connections")));
+        timeout(PATIENCE, said).await.expect("a line that says so").unwrap();
+        listen.send(socket.listen(16).unwrap()).unwrap();
+        authorizer.come_up().await
+    }
+
+    /// Starts the binary with a Runtime API that refuses every connection, and waits for its end.
+    pub async fn start_without_api(env: &Env) -> Ended {
+        let (address, _socket) = refusing();
+        let mut authorizer = Self::spawn_with(env, address, std::future::pending());
+        let status = authorizer.ended_at_init().await.expect("nobody can have asked for an event");
+        Ended { status, lines: authorizer.drain().await }
     }
 
     /// Starts the binary in an environment that it must refuse.
@@ -158,34 +168,34 @@ impl Authorizer {
     /// What it had written, if it came up all the same.
     pub async fn refuse(env: &Env) -> Result<Ended, Vec<String>> {
         let mut authorizer = Self::spawn(env).await;
-        let (mut ready, mut exited) = (authorizer.ready.clone(), authorizer.exited.clone());
-        let outcome = timeout(PATIENCE, async {
-            tokio::select! {
-                status = exited.wait_for(Option::is_some) => *status.unwrap(),
-                _ = ready.wait_for(|ready| *ready) => None,
-            }
-        });
-        let status = outcome.await.expect("neither ready nor ended");
+        let status = authorizer.ended_at_init().await;
         let lines = authorizer.drain().await;
         status.map(|status| Ended { status, lines: lines.clone() }).ok_or(lines)
     }
 
     async fn spawn(env: &Env) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        Self::spawn_with(env, listener.local_addr().unwrap(), ready(listener))
+    }
+
+    fn spawn_with(
+        env: &Env,
+        address: SocketAddr,
+        listener: impl Future<Output = TcpListener> + Send + 'static,
+    ) -> Self {
         let (queue, invocations) = mpsc::unbounded_channel();
         let (ready_sender, ready) = watch::channel(false);
         let (polls_sender, polls) = watch::channel(Polls::default());
         let api =
             Api { queue: invocations.into(), under_way: Mutex::default(), ready: ready_sender, polls: polls_sender };
-        let server = tokio::spawn(serve(listener, api));
+        let server = tokio::spawn(async { serve(listener.await, api).await });
 
         // CI runs these tests once more on what is deployed.
         let binary = env::var_os("BOOTSTRAP").unwrap_or_else(|| env!("CARGO_BIN_EXE_okta-authorizer").into());
         let mut child = Command::new(binary)
             .env_clear()
             .envs(env.iter())
-            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -201,6 +211,25 @@ impl Authorizer {
         let (kill, killed) = oneshot::channel();
         tokio::spawn(attend(child, killed, exited_sender));
         Self { queue, ready, polls, exited, kill: Some(kill), lines, readers, server }
+    }
+
+    async fn come_up(mut self) -> Self {
+        match self.ended_at_init().await {
+            None => self,
+            Some(status) => panic!("ended at init, {status}: {:#?}", self.drain().await),
+        }
+    }
+
+    /// Waits for the first request for an event, or for the status that the process ended with before it.
+    async fn ended_at_init(&self) -> Option<ExitStatus> {
+        let (mut ready, mut exited) = (self.ready.clone(), self.exited.clone());
+        let outcome = timeout(PATIENCE, async {
+            tokio::select! {
+                _ = ready.wait_for(|ready| *ready) => None,
+                status = exited.wait_for(Option::is_some) => *status.unwrap(),
+            }
+        });
+        outcome.await.unwrap_or_else(|elapsed| panic!("neither ready nor ended, {elapsed}: {:#?}", self.lines()))
     }
 
     /// Hands over one event and waits for what the binary makes of it.
@@ -238,7 +267,7 @@ impl Authorizer {
 
     /// What it has written so far.
     fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        self.lines.borrow().clone()
     }
 
     /// Ends the process and returns all it ever wrote. The log line of an event is written before its answer is sent, so
@@ -263,6 +292,13 @@ impl Drop for Authorizer {
     }
 }
 
+/// An address that refuses connections for as long as its socket is there and does not listen.
+fn refusing() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
 /// Waits for the process, or ends it once `killed` resolves or its sender is dropped.
 async fn attend(mut child: Child, killed: oneshot::Receiver<()>, exited: watch::Sender<Option<ExitStatus>>) {
     let status = tokio::select! {
@@ -281,7 +317,7 @@ async fn collect(stream: impl AsyncRead + Unpin, lines: Lines) {
     let mut line = Vec::new();
     while stream.read_until(b'\n', &mut line).await.unwrap() > 0 {
         let text = String::from_utf8_lossy(&line);
-        lines.lock().unwrap().push(text.strip_suffix('\n').unwrap_or(&text).to_owned());
+        lines.send_modify(|lines| lines.push(text.strip_suffix('\n').unwrap_or(&text).to_owned()));
         line.clear();
     }
 }
