@@ -135,7 +135,7 @@ impl Live {
             (Some(known), Some(key)) if now < known.refresh_at => return Ok(key),
             // Somebody is refreshing already: what is known is good until it is done.
             (Some(_), Some(key)) => match self.slots.try_lock() {
-                Ok(mut slots) => self.look_for(Want::FreshKeys, &mut slots, now).await,
+                Ok(mut slots) => Box::pin(self.look_for(Want::FreshKeys, &mut slots, now)).await,
                 Err(_) => return Ok(key),
             },
             (Some(_), None) => self.wait_for_turn_and_look_for(Want::Kid(kid), now).await,
@@ -149,13 +149,15 @@ impl Live {
         let looks = self.looks.load(Ordering::Relaxed);
         let mut slots = self.slots.lock().await;
         if looks == self.looks.load(Ordering::Relaxed) {
-            self.look_for(want, &mut slots, now).await;
+            Box::pin(self.look_for(want, &mut slots, now)).await;
             self.looks.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
     /// only a store without any keys has nothing to go on with and always asks.
+    ///
+    /// The future holds those of all requests, 14 KB: whoever awaits it boxes it, or every call would move them.
     async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
         let slot = match want {
             Want::Keys => &mut 0,
