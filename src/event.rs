@@ -1,6 +1,6 @@
 //! What API Gateway asks: the TOKEN authorizer event and its method ARN.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -21,30 +21,52 @@ impl fmt::Debug for TokenEvent<'_> {
     }
 }
 
-/// A member of the event: a string, borrowed where nothing in it is escaped, or anything else.
+/// What is read of an event.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    #[serde(borrow, default)]
+    r#type: Member<'a>,
+    #[serde(borrow, default)]
+    authorization_token: Member<'a>,
+    #[serde(borrow, default)]
+    method_arn: Member<'a>,
+}
+
+/// A string, borrowed where nothing in it is escaped, or anything else.
+#[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum Member<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Other(IgnoredAny),
+    #[default]
+    #[serde(skip)]
+    Absent,
+}
+
+impl<'a> Member<'a> {
+    fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(_) | Self::Absent => None,
+        }
+    }
 }
 
 impl<'a> TokenEvent<'a> {
-    /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`; a token or an ARN that is
-    /// no string is as good as absent.
+    /// Reads any JSON; `None` where it is no TOKEN event, or has one of its members twice. An absent `type` passes for
+    /// `TOKEN`; a token or an ARN that is no string is as good as absent.
     #[must_use]
     pub fn parse(payload: &'a RawValue) -> Option<Self> {
-        let mut members: BTreeMap<String, Member<'a>> = serde_json::from_str(payload.get()).ok()?;
-        match members.get("type") {
-            None => {}
-            Some(Member::Text(kind)) if kind == "TOKEN" => {}
-            Some(_) => return None,
+        // serde would take an array for a struct as well, its members in their order.
+        let object = Some(payload.get()).filter(|json| json.starts_with('{'))?;
+        let members: Members<'a> = serde_json::from_str(object).ok()?;
+        match members.r#type {
+            Member::Absent => {}
+            Member::Text(kind) if kind == "TOKEN" => {}
+            Member::Text(_) | Member::Other(_) => return None,
         }
-        let mut text = |name| match members.remove(name) {
-            Some(Member::Text(text)) => Some(text),
-            Some(Member::Other(_)) | None => None,
-        };
-        Some(Self { unverified_token: text("authorizationToken"), method_arn: text("methodArn") })
+        Some(Self { unverified_token: members.authorization_token.text(), method_arn: members.method_arn.text() })
     }
 }
 
@@ -146,6 +168,7 @@ mod tests {
             r#"{"type":"REQUEST"}"#,
             r#"{"type":7}"#,
             r#"{"type":null}"#,
+            r#"{"authorizationToken":"t","authorizationToken":"u","methodArn":"a"}"#,
         ] {
             assert_eq!(event(other), None, "{other}");
         }

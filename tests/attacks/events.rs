@@ -134,10 +134,13 @@ pub fn an_event_that_is_none_is_refused() {
     ];
     let texts = texts.map(|(event, refusal)| (event.to_string(), refusal));
     let twice = |members: &str| of(json!("TOKEN")).to_string().replacen('{', &format!("{{{members},"), 1);
-    // RFC 8259 §4: what a reader makes of a name that stands twice is its own affair; the last one counts here as anywhere.
+    // RFC 8259 §4: what a reader makes of a name that stands twice is its own affair; here it chooses between no two.
     let more = [
-        (twice(r#""type":"REQUEST""#), None),
-        (twice(r#""authorizationToken":"Bearer x""#), None),
+        (twice(r#""x":1,"x":2"#), None),
+        (twice(r#""type":"TOKEN""#), Some(not.clone())),
+        (twice(r#""\u0074ype":"TOKEN""#), Some(not.clone())),
+        (twice(r#""authorizationToken":"Bearer x""#), Some(not.clone())),
+        (twice(r#""methodArn":null"#), Some(not.clone())),
         (format!(" \n{}\t ", of(json!("TOKEN"))), None),
         (r#"{"type":"TOKEN","authorizationToken":"\ud800","methodArn":"x"}"#.to_owned(), Some(not)),
         (r#"{"type":"TOKEN","authorizationToken":"\u0042earer ","methodArn":"x"}"#.to_owned(), Some(none)),
