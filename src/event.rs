@@ -33,7 +33,7 @@ struct Members<'a> {
     method_arn: Member<'a>,
 }
 
-/// A string, borrowed where nothing in it is escaped, or anything else.
+/// A string, borrowed where nothing in it is escaped, or anything else, or nothing.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum Member<'a> {
@@ -54,8 +54,8 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> TokenEvent<'a> {
-    /// Reads any JSON; `None` where it is no TOKEN event, or has one of its members twice. An absent `type` passes for
-    /// `TOKEN`; a token or an ARN that is no string is as good as absent.
+    /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`; a token or an ARN that is
+    /// no string is as good as absent. None of these three may stand there twice; what else there is does not matter.
     #[must_use]
     pub fn parse(payload: &'a RawValue) -> Option<Self> {
         // serde would take an array for a struct as well, its members in their order.

@@ -89,8 +89,10 @@ fn refused(error: &anyhow::Error) -> bool {
     causes.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// AWS's emulator starts the function and its Runtime API at the same time, and the function may be first.
-/// <https://github.com/localstack/localstack/issues/12680>
+/// AWS's emulator starts the function and its Runtime API at the same time, and the function may be first. (Where several
+/// calls are taken at a time, the runtime does not end for that: it asks again and again.)
+///
+/// Source: <https://github.com/localstack/localstack/issues/12680>.
 async fn wait_for(runtime_api: &str) {
     let listens = async {
         while TcpStream::connect(runtime_api).await.is_err() {

@@ -157,7 +157,7 @@ impl Live {
     /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
     /// only a store without any keys has nothing to go on with and always asks.
     ///
-    /// The future holds those of all requests, 14 KB: whoever awaits it boxes it, or every call would move them.
+    /// The future holds those of all requests: whoever awaits it boxes it, or every call would move them.
     async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
         let slot = match want {
             Want::Keys => &mut 0,

@@ -133,14 +133,15 @@ pub fn an_event_that_is_none_is_refused() {
         (lacking(json!("")), Some(none.clone())),
     ];
     let texts = texts.map(|(event, refusal)| (event.to_string(), refusal));
-    let twice = |members: &str| of(json!("TOKEN")).to_string().replacen('{', &format!("{{{members},"), 1);
+    let with = |members: &str| of(json!("TOKEN")).to_string().replacen('{', &format!("{{{members},"), 1);
     // RFC 8259 §4: what a reader makes of a name that stands twice is its own affair; here it chooses between no two.
     let more = [
-        (twice(r#""x":1,"x":2"#), None),
-        (twice(r#""type":"TOKEN""#), Some(not.clone())),
-        (twice(r#""\u0074ype":"TOKEN""#), Some(not.clone())),
-        (twice(r#""authorizationToken":"Bearer x""#), Some(not.clone())),
-        (twice(r#""methodArn":null"#), Some(not.clone())),
+        (with(r#""x":1,"x":2,"y":1e400,"z":"\ud800""#), None),
+        (with(&format!(r#""x":{}{}"#, "[".repeat(9_999), "]".repeat(9_999))), None),
+        (with(r#""type":"TOKEN""#), Some(not.clone())),
+        (with(r#""\u0074ype":"TOKEN""#), Some(not.clone())),
+        (with(r#""authorizationToken":"Bearer x""#), Some(not.clone())),
+        (with(r#""methodArn":null"#), Some(not.clone())),
         (format!(" \n{}\t ", of(json!("TOKEN"))), None),
         (r#"{"type":"TOKEN","authorizationToken":"\ud800","methodArn":"x"}"#.to_owned(), Some(not)),
         (r#"{"type":"TOKEN","authorizationToken":"\u0042earer ","methodArn":"x"}"#.to_owned(), Some(none)),

@@ -149,7 +149,9 @@ impl Authorizer {
         let authorizer = Self::spawn_with(env, address, async { listener.await.unwrap() });
         let mut lines = authorizer.lines.subscribe();
         let said = lines.wait_for(|lines| lines.iter().any(|line| line.contains("refuses connections")));
-        timeout(PATIENCE, said).await.expect("a line that says so").unwrap();
+        if let Err(elapsed) = timeout(PATIENCE, said).await {
+            panic!("no line that says so, {elapsed}: {:#?}", authorizer.lines());
+        }
         listen.send(socket.listen(16).unwrap()).unwrap();
         authorizer.come_up().await
     }
