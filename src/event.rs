@@ -59,8 +59,10 @@ impl<'a> TokenEvent<'a> {
     #[must_use]
     pub fn parse(payload: &'a RawValue) -> Option<Self> {
         // serde would take an array for a struct as well, its members in their order.
-        let object = Some(payload.get()).filter(|json| json.starts_with('{'))?;
-        let members: Members<'a> = serde_json::from_str(object).ok()?;
+        if !payload.get().starts_with('{') {
+            return None;
+        }
+        let members: Members<'a> = serde_json::from_str(payload.get()).ok()?;
         match members.r#type {
             Member::Absent => {}
             Member::Text(kind) if kind == "TOKEN" => {}

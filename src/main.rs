@@ -72,14 +72,14 @@ async fn run() -> anyhow::Result<()> {
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;
     let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
-    let run = async || Box::pin(Runtime::new(handler.clone()).run_concurrent()).await.map_err(|error| anyhow!(error));
-    let mut ended = run().await;
+    let serve = async || Box::pin(Runtime::new(handler.clone()).run_concurrent()).await.map_err(|error| anyhow!(error));
+    let mut ended = serve().await;
     if let Err(error) = &ended
         && refused(error)
     {
         warn!(runtime_api, "the Runtime API refuses connections: waiting for it");
         wait_for(&runtime_api).await;
-        ended = run().await;
+        ended = serve().await;
     }
     ended.context("the runtime stopped")
 }
