@@ -1,18 +1,17 @@
-//! From event to answer. [`Refusal`] and [`Fault`] become wire answers here and nowhere else.
-
-use std::{borrow::Cow, collections::BTreeMap};
+//! The flow of one call: event, bearer token, key, verified claims, policy.
 
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
-use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use crate::{
     config::{Config, InvalidTokenResponse},
-    event::{MethodArn, TokenEvent},
-    keys::{HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable},
-    policy::{Bounds, Document, Rules, Verdict, deny_stage, policy},
-    token::{BearerToken, Claims, Expectations, Introspection, NoAnswer, Refusal, UnverifiedToken, verify},
+    event::TokenEvent,
+    https::HttpsClient,
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
+    policy::{MethodArn, PolicyOptions, Rules, Verdict, render},
+    response::{ContextClaims, Response},
+    token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
 };
 
 /// Answers TOKEN events.
@@ -20,13 +19,13 @@ use crate::{
 pub struct Authorizer {
     issuers: Vec<Issuer>,
     rules: Rules,
-    bounds: Bounds,
+    policy_options: PolicyOptions,
     invalid_token_response: InvalidTokenResponse,
-    api_key_claim: Option<String>,
-    context_claims: Vec<String>,
+    context_claims: ContextClaims,
 }
 
-/// An issuer's expectations beside its own keys: no key of another issuer verifies its tokens.
+/// What the tokens of one issuer must say, with the issuer's own keys. A key of one issuer never
+/// verifies a token of another.
 #[derive(Debug)]
 struct Issuer {
     expectations: Expectations,
@@ -35,134 +34,88 @@ struct Issuer {
 }
 
 /// Why no decision could be made. The client sees 500, and nothing is granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Fault {
-    /// No usable keys of the token's issuer are known.
-    #[error("no usable keys of the issuer are known")]
+    /// There are no usable keys of the token's issuer.
+    #[error("there are no usable keys of the issuer")]
     KeysUnavailable,
-    /// Introspection is asked for, and Okta does not say whether the token is active.
+    /// Introspection is on, but Okta does not say whether the token is active.
     #[error("Okta does not say whether the token is active")]
     IntrospectionUnavailable,
-    /// The event's `methodArn` is missing or none of execute-api.
-    #[error("methodArn is no ARN of execute-api")]
+    /// The event's `methodArn` is missing, or it is not an ARN of execute-api.
+    #[error("methodArn is not an ARN of execute-api")]
     MethodArnUnusable,
 }
 
 impl Fault {
-    /// The `errorType` on the wire, and the name in the log.
+    /// The stable name of the fault: `errorType` in the answer, and the reason in the log.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::KeysUnavailable => "KeysUnavailable",
-            Self::IntrospectionUnavailable => "IntrospectionUnavailable",
-            Self::MethodArnUnusable => "MethodArnUnusable",
-        }
+        self.into()
     }
 }
 
-/// What was decided about one event, and all that the log may say about it.
+/// The decision about one event, and what the log may say about it.
 #[derive(Debug)]
 pub struct Decision {
     /// The decision.
     pub outcome: Outcome,
-    /// Whose token it is, as far as it was read.
-    pub about: About,
+    /// The token and the request, as far as they could be read.
+    pub context: DecisionContext,
 }
 
 /// The three kinds of decision.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The token is good: the policy says what it may call.
-    Granted(Granted),
-    /// The token is not good.
+    /// The token is good. The policy says what it may call, and it can deny this request.
+    Evaluated(Evaluated),
+    /// The token is not good. The client sees 401.
     Refused(Refusal),
-    /// Nobody can say.
+    /// No decision could be made. The client sees 500.
     Fault(Fault),
 }
 
-/// A policy for a good token.
+/// The policy for a good token.
 #[derive(Debug)]
-pub struct Granted {
-    /// What goes over the wire.
+pub struct Evaluated {
+    /// What API Gateway receives.
     pub response: Response,
-    /// What the policy says about the request.
+    /// What the policy says about this request.
     pub verdict: Verdict,
-    /// Granted resources that found no room in the policy.
-    pub left_out: usize,
-    /// Claim values that granted nothing because they are ambiguous or cannot be written into a route.
+    /// How many granted resources are not in the policy because it has no room for them.
+    pub omitted_resources: usize,
+    /// How many claim values granted nothing because they are ambiguous or not allowed in a route.
     pub unusable_values: usize,
 }
 
-impl Granted {
-    /// Whether the gateway lets the request through.
+impl Evaluated {
+    /// Whether API Gateway lets this request through.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         matches!(self.verdict, Verdict::Allowed { .. })
     }
 }
 
-/// What the log says about a token and its request, besides the outcome.
+/// What the log says about a token and its request, in addition to the outcome.
 #[derive(Debug, Default)]
-pub struct About {
-    /// Unverified where the token was refused.
+pub struct DecisionContext {
+    /// Unverified if the token was refused.
     pub kid: Option<String>,
-    /// From verified claims, like the two below.
+    /// From verified claims, like `cid` and `jti`.
     pub uid: Option<String>,
     /// The client.
     pub cid: Option<String>,
     /// The token's id.
     pub jti: Option<String>,
-    /// For how many seconds the issuer's keys have been in use, be they too old or not; absent for pinned ones, and where it
-    /// came to none.
+    /// Age of the issuer's cached keys in seconds, even if they are expired. `None` for pinned keys, for
+    /// an empty cache, and if the keys were not looked at.
     pub keys_age_seconds: Option<u64>,
-    /// What was asked for, where it could be read.
+    /// The request, if its ARN could be read.
     pub method_arn: Option<MethodArn>,
 }
 
-/// The authorizer's response.
-///
-/// Source: API Gateway developer guide, "Output from an API Gateway Lambda authorizer".
-#[derive(Debug, Clone, PartialEq)]
-pub struct Response {
-    /// Whom the policy speaks of.
-    pub principal_id: String,
-    /// What it says.
-    pub policy_document: Document,
-    /// `$context.authorizer.*`: strings only.
-    pub context: BTreeMap<Cow<'static, str>, String>,
-    /// The API key of the caller's usage plan, where the API takes it from the authorizer.
-    pub usage_identifier_key: Option<String>,
-}
-
-/// In one piece: the buffer that the runtime writes it into starts small, and would be moved while it grows.
-impl Serialize for Response {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Caller<'r> {
-            principal_id: &'r str,
-            context: &'r BTreeMap<Cow<'static, str>, String>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            usage_identifier_key: Option<&'r str>,
-        }
-        let caller = Caller {
-            principal_id: &self.principal_id,
-            context: &self.context,
-            usage_identifier_key: self.usage_identifier_key.as_deref(),
-        };
-        let policy = self.policy_document.json();
-        let mut json = Vec::with_capacity(policy.len() + 1_024);
-        serde_json::to_writer(&mut json, &caller).map_err(S::Error::custom)?;
-        json.pop(); // the brace behind the members, of which one is always there
-        for part in [",\"policyDocument\":", policy, "}"] {
-            json.extend_from_slice(part.as_bytes());
-        }
-        serde_json::from_slice::<&RawValue>(&json).map_err(S::Error::custom)?.serialize(serializer)
-    }
-}
-
 impl Authorizer {
-    /// Wires a configuration's issuers to their keys. Nothing is fetched yet.
+    /// Connects the issuers of a configuration with their keys. Nothing is fetched yet.
     #[must_use]
     pub fn new(config: Config, table: Option<&KeysTable>, https: &HttpsClient) -> Self {
         let issuers = config.issuers.into_iter().map(|issuer| Issuer {
@@ -174,10 +127,10 @@ impl Authorizer {
             },
             keys: match &config.pinned_keys {
                 Some(keys) => KeyStore::pinned(keys.clone()),
-                None => KeyStore::live(
+                None => KeyStore::remote(
                     KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
                     table.cloned(),
-                    config.freshness,
+                    config.refresh_policy,
                 ),
             },
             introspection: config
@@ -188,49 +141,73 @@ impl Authorizer {
         Self {
             issuers: issuers.collect(),
             rules: config.rules,
-            bounds: config.bounds,
+            policy_options: config.policy_options,
             invalid_token_response: config.invalid_token_response,
-            api_key_claim: config.api_key_claim,
-            context_claims: config.context_claims,
+            context_claims: ContextClaims { api_key: config.api_key_claim, further: config.context_claims },
         }
     }
 
-    /// Loads every issuer's keys. Never fails: what is missing is looked for again by the first call that needs it.
+    /// Loads the keys of every issuer. It does not fail: the first call that needs a missing key looks
+    /// for it again. `now` is in epoch seconds.
     pub async fn load_keys(&self, now: u64) {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.load(now))).await;
     }
 
-    /// Decides about one event, whatever JSON it is. `now` is in epoch seconds.
+    /// Decides about an event, whatever JSON it is. `now` is in epoch seconds.
     pub async fn decide(&self, payload: &RawValue, now: u64) -> Decision {
-        let mut about = About::default();
-        let outcome = match self.claims(payload, now, &mut about).await {
-            Err(no) => no.into(),
-            // A refusal needs no ARN; a policy does.
-            Ok(claims) => match &about.method_arn {
-                None => Outcome::Fault(Fault::MethodArnUnusable),
-                Some(requested) => Outcome::Granted(self.grant(&claims, requested)),
-            },
-        };
-        Decision { outcome, about }
+        match TokenEvent::parse(payload) {
+            Some(event) => self.decide_event(&event, now).await,
+            None => {
+                Decision { outcome: Outcome::Refused(Refusal::NotATokenEvent), context: DecisionContext::default() }
+            }
+        }
     }
 
-    async fn claims(&self, payload: &RawValue, now: u64, about: &mut About) -> Result<Claims, NoClaims> {
-        let event = TokenEvent::parse(payload).ok_or(Refusal::NotATokenEvent)?;
-        about.method_arn = event.method_arn.as_deref().and_then(MethodArn::parse);
+    /// Decides about a TOKEN event. `now` is in epoch seconds.
+    pub async fn decide_event(&self, event: &TokenEvent<'_>, now: u64) -> Decision {
+        let mut context = DecisionContext {
+            method_arn: event.method_arn.as_deref().and_then(MethodArn::parse),
+            ..DecisionContext::default()
+        };
+        let outcome = match self.authenticate(event, now, &mut context).await {
+            Err(AuthenticationError::Refusal(refusal)) => Outcome::Refused(refusal),
+            Err(AuthenticationError::Fault(fault)) => Outcome::Fault(fault),
+            // A refusal needs no ARN, but a policy does.
+            Ok(claims) => match &context.method_arn {
+                None => Outcome::Fault(Fault::MethodArnUnusable),
+                Some(requested) => Outcome::Evaluated(self.authorize(&claims, requested)),
+            },
+        };
+        Decision { outcome, context }
+    }
+
+    /// The decision as the Runtime API takes it.
+    ///
+    /// # Errors
+    /// `Unauthorized` for a refusal, and the fault's name for a fault.
+    pub fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
+        crate::response::respond(decision, self.invalid_token_response)
+    }
+
+    async fn authenticate(
+        &self,
+        event: &TokenEvent<'_>,
+        now: u64,
+        context: &mut DecisionContext,
+    ) -> Result<Claims, AuthenticationError> {
         let header_value = event.unverified_token.as_deref().ok_or(Refusal::MissingToken)?;
         let bearer = BearerToken::from_header_value(header_value)?;
         let token = UnverifiedToken::decode(&bearer)?;
-        about.kid = Some(token.unverified_kid().to_owned());
+        context.kid = Some(token.unverified_kid().to_owned());
         let unverified_issuer = token.unverified_issuer()?;
         let issuer = self.issuers.iter().find(|issuer| issuer.expectations.issuer == unverified_issuer);
         let issuer = issuer.ok_or(Refusal::UnknownIssuer)?;
         let key = issuer.keys.key(token.unverified_kid(), now).await;
-        about.keys_age_seconds = issuer.keys.age(now);
-        let key = key?;
-        let claims = verify(token, &key, &issuer.expectations, now)?;
-        about.uid = claims.uid().map(str::to_owned);
-        about.cid = claims.client_id().map(str::to_owned);
-        about.jti = claims.token_id().map(str::to_owned);
+        context.keys_age_seconds = issuer.keys.age_seconds(now);
+        let claims = verify(token, &key?, &issuer.expectations, now)?;
+        context.uid = claims.uid().map(str::to_owned);
+        context.cid = claims.client_id().map(str::to_owned);
+        context.jti = claims.token_id().map(str::to_owned);
         if let Some(introspection) = &issuer.introspection
             && !introspection.is_active(&bearer).await?
         {
@@ -239,84 +216,32 @@ impl Authorizer {
         Ok(claims)
     }
 
-    fn grant(&self, claims: &Claims, requested: &MethodArn) -> Granted {
-        let grants = self.rules.grants(claims, requested);
-        let policy = policy(&grants, requested, self.bounds);
-        let response = Response {
-            principal_id: claims.principal().to_owned(),
-            policy_document: policy.document,
-            context: self.context(claims),
-            usage_identifier_key: self.api_key_claim.as_deref().and_then(|claim| only_value(claims, claim)),
-        };
-        Granted {
-            response,
+    /// Evaluates the rules. `Claims` proves that the token is verified; the rules see only data.
+    fn authorize(&self, claims: &Claims, requested: &MethodArn) -> Evaluated {
+        let grants = self.rules.grants(claims.all(), requested);
+        let policy = render(&grants, requested, self.policy_options);
+        Evaluated {
+            response: Response::new(claims, policy.document, &self.context_claims),
             verdict: policy.verdict,
-            left_out: policy.left_out + grants.left_out,
+            omitted_resources: policy.omitted + grants.omitted,
             unusable_values: grants.unusable_values,
         }
     }
-
-    fn context(&self, claims: &Claims) -> BTreeMap<Cow<'static, str>, String> {
-        let chosen = self.context_claims.iter().map(|name| (Cow::Owned(name.clone()), claims.text(name)));
-        let list = |name| claims.values(name).ok().flatten();
-        let json = |name| list(name).and_then(|values| serde_json::to_string(&values).ok());
-        let standard = [
-            ("uid", claims.uid().map(str::to_owned)),
-            ("sub", Some(claims.subject().to_owned())),
-            ("cid", claims.client_id().map(str::to_owned)),
-            ("scopes", list("scopes").map(|scopes| scopes.join(" "))),
-            ("groups", json("groups")),
-            ("tenants", json("tenants")),
-        ]
-        .map(|(name, text)| (Cow::Borrowed(name), text));
-        // The standard ones last: a claim of the same name does not take their place.
-        chosen.chain(standard).filter_map(|(name, text)| Some((name, text?))).collect()
-    }
-
-    /// The decision as the Runtime API takes it.
-    ///
-    /// # Errors
-    /// `Unauthorized` for a refusal, which API Gateway turns into 401; the fault's name for a fault, which it turns
-    /// into 500.
-    pub fn answer(&self, decision: Decision) -> Result<Response, Diagnostic> {
-        match decision.outcome {
-            Outcome::Granted(granted) => Ok(granted.response),
-            Outcome::Refused(_) => match (self.invalid_token_response, decision.about.method_arn) {
-                (InvalidTokenResponse::Deny, Some(requested)) => Ok(Response {
-                    principal_id: "unauthenticated".to_owned(),
-                    policy_document: deny_stage(&requested),
-                    context: BTreeMap::new(),
-                    usage_identifier_key: None,
-                }),
-                _ => Err(diagnostic("Unauthorized", "Unauthorized".to_owned())),
-            },
-            Outcome::Fault(fault) => Err(diagnostic(fault.name(), fault.to_string())),
-        }
-    }
 }
 
-fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {
-    Diagnostic { error_type: error_type.to_owned(), error_message }
-}
-
-fn only_value(claims: &Claims, claim: &str) -> Option<String> {
-    let mut values = claims.values(claim).ok().flatten()?;
-    values.pop().filter(|value| values.is_empty() && !value.is_empty())
-}
-
-/// Why there are no claims: the token's fault, or ours.
-enum NoClaims {
+/// Why there are no verified claims: the token is bad (401), or it could not be checked (500).
+enum AuthenticationError {
     Refusal(Refusal),
     Fault(Fault),
 }
 
-impl From<Refusal> for NoClaims {
+impl From<Refusal> for AuthenticationError {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
     }
 }
 
-impl From<KeyError> for NoClaims {
+impl From<KeyError> for AuthenticationError {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::UnknownKid => Self::Refusal(Refusal::UnknownKid),
@@ -325,44 +250,8 @@ impl From<KeyError> for NoClaims {
     }
 }
 
-impl From<NoAnswer> for NoClaims {
-    fn from(_: NoAnswer) -> Self {
+impl From<IntrospectionError> for AuthenticationError {
+    fn from(_: IntrospectionError) -> Self {
         Self::Fault(Fault::IntrospectionUnavailable)
-    }
-}
-
-impl From<NoClaims> for Outcome {
-    fn from(no: NoClaims) -> Self {
-        match no {
-            NoClaims::Refusal(refusal) => Self::Refused(refusal),
-            NoClaims::Fault(fault) => Self::Fault(fault),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_response_is_one_json_object() {
-        let requested = MethodArn::parse("arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/a").unwrap();
-        let mut response = Response {
-            principal_id: "a\"b".to_owned(),
-            policy_document: deny_stage(&requested),
-            context: BTreeMap::from([("sub".into(), "é\n".to_owned()), ("own".into(), "x".to_owned())]),
-            usage_identifier_key: None,
-        };
-        let policy = response.policy_document.json().to_owned();
-        assert_eq!(
-            serde_json::to_string(&response).unwrap(),
-            format!(r#"{{"principalId":"a\"b","context":{{"own":"x","sub":"é\n"}},"policyDocument":{policy}}}"#)
-        );
-        response.context.clear();
-        response.usage_identifier_key = Some("k".to_owned());
-        assert_eq!(
-            serde_json::to_string(&response).unwrap(),
-            format!(r#"{{"principalId":"a\"b","context":{{}},"usageIdentifierKey":"k","policyDocument":{policy}}}"#)
-        );
     }
 }

@@ -1,17 +1,18 @@
-//! What API Gateway asks: the TOKEN authorizer event and its method ARN.
+//! The TOKEN authorizer event that API Gateway sends.
 
 use std::{borrow::Cow, fmt};
 
+use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerRequest;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-/// A TOKEN authorizer event, as its sender wrote it. Its `Debug` shows nothing of the token.
+/// A TOKEN authorizer event. Its `Debug` shows nothing of the token.
 ///
 /// Source: API Gateway developer guide, "Input to an API Gateway Lambda authorizer".
 pub struct TokenEvent<'a> {
-    /// The identity source's value: the `Authorization` header.
+    /// The value of the identity source: the `Authorization` header.
     pub unverified_token: Option<Cow<'a, str>>,
-    /// What the caller asks for.
+    /// The ARN of the method that the request calls, as text.
     pub method_arn: Option<Cow<'a, str>>,
 }
 
@@ -21,22 +22,22 @@ impl fmt::Debug for TokenEvent<'_> {
     }
 }
 
-/// What is read of an event.
+/// The fields that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Members<'a> {
+struct RawEvent<'a> {
     #[serde(borrow, default)]
-    r#type: Member<'a>,
+    r#type: RawField<'a>,
     #[serde(borrow, default)]
-    authorization_token: Member<'a>,
+    authorization_token: RawField<'a>,
     #[serde(borrow, default)]
-    method_arn: Member<'a>,
+    method_arn: RawField<'a>,
 }
 
-/// A string, borrowed where nothing in it is escaped, or anything else, or nothing.
+/// A string (borrowed if it has no escapes), another JSON value, or no field.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
-enum Member<'a> {
+enum RawField<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Other(IgnoredAny),
     #[default]
@@ -44,7 +45,7 @@ enum Member<'a> {
     Absent,
 }
 
-impl<'a> Member<'a> {
+impl<'a> RawField<'a> {
     fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Text(text) => Some(text),
@@ -54,90 +55,36 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> TokenEvent<'a> {
-    /// Reads any JSON; `None` where it is no TOKEN event. An absent `type` passes for `TOKEN`; a token or an ARN that is
-    /// no string is as good as absent. None of these three may stand there twice; what else there is does not matter.
+    /// Reads an event; `None` if the JSON is not a TOKEN event.
+    ///
+    /// A missing `type` means `TOKEN`. A token or an ARN that is not a string counts as missing. If
+    /// one of the three fields occurs twice, the event is rejected. Other fields are ignored.
     #[must_use]
     pub fn parse(payload: &'a RawValue) -> Option<Self> {
-        // serde would take an array for a struct as well, its members in their order.
+        // Only an object: serde would also read a struct from an array.
         if !payload.get().starts_with('{') {
             return None;
         }
-        let members: Members<'a> = serde_json::from_str(payload.get()).ok()?;
-        match members.r#type {
-            Member::Absent => {}
-            Member::Text(kind) if kind == "TOKEN" => {}
-            Member::Text(_) | Member::Other(_) => return None,
+        let event: RawEvent<'a> = serde_json::from_str(payload.get()).ok()?;
+        match event.r#type {
+            RawField::Absent => {}
+            RawField::Text(kind) if kind == "TOKEN" => {}
+            RawField::Text(_) | RawField::Other(_) => return None,
         }
-        Some(Self { unverified_token: members.authorization_token.text(), method_arn: members.method_arn.text() })
-    }
-}
-
-/// `arn:{partition}:execute-api:{region}:{account}:{apiId}/{stage}/{METHOD}/{path…}`.
-///
-/// Everything before the method is API Gateway's word and free of wildcards; the path is the caller's and untrusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MethodArn {
-    text: String,
-    stage_len: usize,
-    method_len: usize,
-}
-
-impl MethodArn {
-    /// `None` where a field is missing, or has characters that AWS would not put there.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut fields = text.splitn(6, ':');
-        let head = [fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?];
-        let [arn, partition, service, region, account] = head;
-        let mut segments = fields.next()?.splitn(4, '/');
-        let (api, stage, method) = (segments.next()?, segments.next()?, segments.next()?);
-        let plain = |field: &str| {
-            (1..=128).contains(&field.len())
-                && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        };
-        let good = arn == "arn"
-            && service == "execute-api"
-            && [partition, region, account, api, stage].into_iter().all(plain)
-            && (1..=16).contains(&method.len())
-            && method.bytes().all(|byte| byte.is_ascii_uppercase());
-        let stage_len = head.iter().map(|field| field.len() + 1).sum::<usize>() + api.len() + 1 + stage.len();
-        good.then(|| Self { text: text.to_owned(), stage_len, method_len: method.len() })
+        Some(Self { unverified_token: event.authorization_token.text(), method_arn: event.method_arn.text() })
     }
 
-    /// The whole ARN, as it came.
+    /// The same view of an event that the caller has as the AWS crate's type. The Lambda itself reads
+    /// the JSON, because that type does not reject duplicate fields.
+    ///
+    /// Returns `None` if `type` is neither missing nor `TOKEN`.
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// `arn:…:{apiId}/{stage}`: what every resource of the policy starts with. No wildcard can stand in it.
-    #[must_use]
-    pub fn stage(&self) -> &str {
-        self.text.get(..self.stage_len).unwrap_or_default()
-    }
-
-    /// `GET`, say. A method that the API has in upper case; not necessarily one that HTTP knows.
-    #[must_use]
-    pub fn method(&self) -> &str {
-        self.text.get(self.stage_len + 1..self.stage_len + 1 + self.method_len).unwrap_or_default()
-    }
-
-    /// The request's path with its `/`, untrusted; empty where the ARN ends with the method.
-    #[must_use]
-    pub fn untrusted_path(&self) -> &str {
-        self.text.get(self.stage_len + 1 + self.method_len..).unwrap_or_default()
-    }
-
-    /// `{METHOD}/{path}`, untrusted: what the ARN says behind the stage.
-    #[must_use]
-    pub fn tail(&self) -> &str {
-        self.text.get(self.stage_len + 1..).unwrap_or_default()
-    }
-
-    /// A resource on this API and stage: `tail` is `{METHOD}/{path}`.
-    #[must_use]
-    pub fn resource(&self, tail: &str) -> String {
-        [self.stage(), "/", tail].concat()
+    pub fn from_request(request: &'a ApiGatewayCustomAuthorizerRequest) -> Option<Self> {
+        let is_token = request.type_.as_deref().is_none_or(|kind| kind == "TOKEN");
+        is_token.then(|| Self {
+            unverified_token: request.authorization_token.as_deref().map(Cow::Borrowed),
+            method_arn: request.method_arn.as_deref().map(Cow::Borrowed),
+        })
     }
 }
 
@@ -152,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_token_event_and_nothing_else() {
+    fn reads_only_a_token_event() {
         let both = (Some("t".to_owned()), Some("a".to_owned()));
         assert_eq!(event(r#"{"type":"TOKEN","authorizationToken":"t","methodArn":"a"}"#), Some(both.clone()));
         assert_eq!(event(r#"{"authorizationToken":"t","methodArn":"a","more":[1]}"#), Some(both));
         assert_eq!(event("{}"), Some((None, None)));
         assert_eq!(event(r#"{"authorizationToken":7,"methodArn":["a"]}"#), Some((None, None)));
-        // By this name serde_json knows JSON text that it has read itself; out of an event it is an object like any.
+        // serde_json uses this name for its own raw values. In an event it is an ordinary object.
         let raw = r#"{"$serde_json::private::RawValue":"\"t\""}"#;
         assert_eq!(event(&format!(r#"{{"authorizationToken":{raw},"x":{raw}}}"#)), Some((None, None)));
         for other in [
@@ -183,43 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_method_arn_apart() {
-        let arn = MethodArn::parse("arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y/GET/a:b//c*").unwrap();
-        assert_eq!(arn.stage(), "arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y");
-        assert_eq!((arn.method(), arn.untrusted_path()), ("GET", "/a:b//c*"));
-        assert_eq!(arn.resource("GET/x"), "arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y/GET/x");
-        let bare = MethodArn::parse("arn:aws:execute-api:eu-west-1:1:a/s/GET").unwrap();
-        assert_eq!((bare.method(), bare.untrusted_path()), ("GET", ""));
-        let root = MethodArn::parse("arn:aws:execute-api:eu-west-1:1:a/s/GET/").unwrap();
-        assert_eq!((root.method(), root.untrusted_path()), ("GET", "/"));
-    }
-
-    #[test]
-    fn refuses_what_aws_would_not_send() {
-        for bad in [
-            "",
-            "arn",
-            "arn:aws:execute-api:eu-west-1:1",
-            "arn:aws:execute-api:eu-west-1:1:",
-            "arn:aws:execute-api:eu-west-1:1:a",
-            "arn:aws:execute-api:eu-west-1:1:a/s",
-            "arn:aws:execute-api:eu-west-1:1:a/s/",
-            "arn:aws:execute-api:eu-west-1:1:a/s//x",
-            "arn:aws:execute-api:eu-west-1:1:a//GET/x",
-            "arn:aws:execute-api:eu-west-1:1:*/s/GET/x",
-            "arn:aws:execute-api:eu-west-1:1:a/*/GET/x",
-            "arn:aws:execute-api:eu-west-1:1:a/s/*/x",
-            "arn:aws:execute-api:eu-west-1:1:a/s/get/x",
-            "arn:aws:execute-api:eu-west-1:1:a/s/G?T/x",
-            "arn:aws:execute-api:*:1:a/s/GET/x",
-            "arn:aws:execute-api::1:a/s/GET/x",
-            "arn:aws:execute-api:eu-west-1:${x}:a/s/GET/x",
-            "arn::execute-api:eu-west-1:1:a/s/GET/x",
-            "arn:aws:lambda:eu-west-1:1:a/s/GET/x",
-            "ARN:aws:execute-api:eu-west-1:1:a/s/GET/x",
-            " arn:aws:execute-api:eu-west-1:1:a/s/GET/x",
-        ] {
-            assert_eq!(MethodArn::parse(bad), None, "{bad}");
-        }
+    fn a_typed_event_is_read_like_its_json() {
+        let typed = |json: &str| serde_json::from_str::<ApiGatewayCustomAuthorizerRequest>(json).unwrap();
+        let request = typed(r#"{"type":"TOKEN","authorizationToken":"t","methodArn":"a"}"#);
+        let event = TokenEvent::from_request(&request).unwrap();
+        assert_eq!((event.unverified_token.as_deref(), event.method_arn.as_deref()), (Some("t"), Some("a")));
+        assert!(TokenEvent::from_request(&typed(r#"{"authorizationToken":"t"}"#)).is_some());
+        assert!(TokenEvent::from_request(&typed(r#"{"type":"REQUEST"}"#)).is_none());
     }
 }

@@ -1,21 +1,28 @@
 //! An AWS Lambda TOKEN authorizer for API Gateway REST APIs behind Okta.
 //!
 //! ```text
-//! event ─► bearer token ─► key (memory ─► DynamoDB ─► Okta) ─► verified claims ─► policy.toml ─► IAM policy
-//!             │ refused                  │ fault                                       │
-//!             ▼                          ▼                                             ▼
-//!       401 "Unauthorized"         500, nothing granted                        200 or 403 at the gateway
+//! event ─► bearer token ─► key (memory ─► DynamoDB ─► Okta) ─► verified claims ─► rules ─► IAM policy
+//!             │ refused                  │ fault                                    │
+//!             ▼                          ▼                                          ▼
+//!       401 "Unauthorized"         500, nothing granted                     200 or 403 at the gateway
 //! ```
 //!
-//! [`authorizer`] is the hall; its three wings answer one question each: [`keys`], whose key is it; [`token`], is the
-//! token good; [`policy`], what may it do. Only [`keys`], introspection in [`token`] and [`xray`] know the network, and
-//! nothing here reads the clock or the environment: they come in as arguments.
+//! [`authorizer`] runs these steps in order. Each step is a module: [`token`] decides whether a token
+//! is good, [`keys`] finds the key that verifies it, [`policy`] evaluates the rules, and [`response`]
+//! turns the decision into the answer on the wire.
+//!
+//! Only [`keys`], the introspection in [`token`], [`https`] and [`runtime_api`] use the network.
+//! Nothing here reads the environment; the time of a call is an argument.
 
 pub mod authorizer;
 pub mod config;
 pub mod event;
+pub mod https;
 pub mod keys;
-pub mod policy;
+pub mod response;
+pub mod runtime_api;
 pub mod telemetry;
 pub mod token;
-pub mod xray;
+
+/// From claims and a rules file to an IAM policy document. A crate of its own, because it is pure.
+pub use okta_authorizer_policy as policy;

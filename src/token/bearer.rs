@@ -1,12 +1,13 @@
-//! The `Authorization` header's value, and what a JWS says about itself before anyone has checked it.
+//! The value of the `Authorization` header, and the token in it before verification.
 
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Refusal, claims::required, json::Object};
+use super::{Refusal, claims::required};
+use crate::policy::{ClaimSet, JsonObject};
 
-/// One bearer token (RFC 6750 §2.1), bounded in length. Its `Debug` shows nothing of it.
+/// One bearer token (RFC 6750 §2.1) of at most [`BearerToken::MAX_BYTES`]. Its `Debug` shows nothing of it.
 pub struct BearerToken<'a>(&'a str);
 
 impl fmt::Debug for BearerToken<'_> {
@@ -16,15 +17,16 @@ impl fmt::Debug for BearerToken<'_> {
 }
 
 impl<'a> BearerToken<'a> {
-    /// The longest token that is looked at: 16 KiB.
+    /// The length of the longest token that is decoded: 16 KiB. API Gateway itself limits all headers
+    /// together to 10,240 bytes.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// The token itself, for whoever must send it on.
+    /// The token itself, for introspection.
     pub(super) fn as_str(&self) -> &'a str {
         self.0
     }
 
-    /// Reads `Bearer` in any case, one run of spaces and a token; or a bare token.
+    /// Reads `Bearer` in any case, one or more spaces, and a token; or only a token.
     ///
     /// # Errors
     /// [`Refusal::MissingToken`], [`Refusal::NotBearer`] or [`Refusal::TooLong`].
@@ -43,11 +45,11 @@ impl<'a> BearerToken<'a> {
     }
 }
 
-/// A well-formed RS256 token of which nothing is proven yet. Only [`verify`](super::verify) makes more of it.
+/// A well-formed RS256 token. Nothing of it is verified; only [`verify`](super::verify) does that.
 pub struct UnverifiedToken<'a> {
     pub(super) signing_input: &'a str,
     pub(super) signature: &'a str,
-    pub(super) unverified_payload: Object,
+    pub(super) unverified_payload: ClaimSet,
     unverified_kid: String,
 }
 
@@ -58,29 +60,29 @@ impl fmt::Debug for UnverifiedToken<'_> {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Takes the compact serialization apart (RFC 7515 §7.1) and checks the header (RFC 7515 §4.1).
-    /// `jwk`, `jku`, `x5u` and `x5c` are ignored: a token does not bring its own key.
+    /// Splits the compact serialization (RFC 7515 §7.1) and checks the header (RFC 7515 §4.1). `jwk`,
+    /// `jku`, `x5u` and `x5c` are ignored, because a token must not bring its own key.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the first rule which the token breaks.
+    /// A [`Refusal`] for the first check that fails.
     pub fn decode(token: &BearerToken<'a>) -> Result<Self, Refusal> {
         let (signing_input, signature) = token.0.rsplit_once('.').ok_or(Refusal::NotThreeParts)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Refusal::NotThreeParts)?;
         if payload.contains('.') {
             return Err(Refusal::NotThreeParts);
         }
-        let unverified_kid = unverified_kid(&object(header, "header")?)?;
-        let unverified_payload = object(payload, "payload")?;
+        let unverified_kid = unverified_kid(&json_object(header, "header")?)?;
+        let unverified_payload = json_object(payload, "payload")?.into();
         Ok(Self { signing_input, signature, unverified_payload, unverified_kid })
     }
 
-    /// The key that the token claims to be signed with. Never empty.
+    /// The `kid` that the token names. Never empty.
     #[must_use]
     pub fn unverified_kid(&self) -> &str {
         &self.unverified_kid
     }
 
-    /// The issuer that the token claims to come from: it chooses whose keys are tried, and proves nothing.
+    /// The `iss` that the token names. It only chooses whose keys are used to verify the token.
     ///
     /// # Errors
     /// [`Refusal::MissingClaim`] or [`Refusal::WrongClaimType`].
@@ -89,22 +91,22 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-fn object(encoded: &str, part: &'static str) -> Result<Object, Refusal> {
+fn json_object(encoded: &str, part: &'static str) -> Result<JsonObject, Refusal> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::BadBase64 { part })?;
-    Object::parse(&bytes).ok_or(Refusal::BadJson { part })
+    JsonObject::parse(&bytes).ok_or(Refusal::BadJson { part })
 }
 
-fn unverified_kid(header: &Object) -> Result<String, Refusal> {
+fn unverified_kid(header: &JsonObject) -> Result<String, Refusal> {
     if header.string("alg") != Ok(Some("RS256".into())) {
         return Err(Refusal::WrongAlgorithm);
     }
-    if header.member("crit").is_some() {
+    if header.raw("crit").is_some() {
         return Err(Refusal::CriticalHeader);
     }
-    // RFC 7515 §4.1.9: media types compare without case, and `application/` may be left out.
-    let access_token = ["JWT", "at+jwt", "application/at+jwt"];
+    // RFC 7515 §4.1.9: media types ignore case, and `application/` can be left out.
+    let accepted_types = ["JWT", "at+jwt", "application/at+jwt"];
     let typ = header.string("typ").map_err(|_| Refusal::WrongType)?;
-    if typ.is_some_and(|typ| !access_token.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ))) {
+    if typ.is_some_and(|typ| !accepted_types.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ))) {
         return Err(Refusal::WrongType);
     }
     let kid = header.string("kid").ok().flatten().filter(|kid| !kid.is_empty());
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_schemes_and_nothing_at_all() {
+    fn refuses_other_schemes_and_a_missing_token() {
         assert_eq!(header_value("Basic a.b.c"), Err(Refusal::NotBearer));
         assert_eq!(header_value(" a.b.c"), Err(Refusal::NotBearer));
         assert_eq!(header_value("a.b.c "), Err(Refusal::NotBearer));
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_before_anything_is_decoded() {
+    fn the_length_is_checked_before_anything_is_decoded() {
         let longest = "a".repeat(BearerToken::MAX_BYTES);
         assert_eq!(header_value(&format!("Bearer {longest}")), Ok(longest.as_str()));
         let bytes = BearerToken::MAX_BYTES + 1;
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_nothing_of_the_token() {
+    fn debug_shows_nothing_of_the_bearer_token() {
         let token = BearerToken::from_header_value("a.b.c").unwrap();
         assert_eq!(format!("{token:?}"), "BearerToken(…)");
     }
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn wants_three_parts_of_unpadded_canonical_base64url() {
+    fn a_token_has_three_parts_of_canonical_base64url() {
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
         assert_eq!(decode(&format!("{header}.e30.c2ln")), Ok("k".to_owned()));
         for parts in [header.clone(), format!("{header}.e30"), format!("{header}.e30.c2ln.x"), "a".to_owned()] {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_the_types_of_an_access_token_only() {
+    fn the_type_must_be_that_of_an_access_token() {
         for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"] {
             let header = format!(r#"{{"alg":"RS256","kid":"k","typ":"{typ}"}}"#);
             assert_eq!(with_header(&header), Ok("k".to_owned()), "{typ}");
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_every_algorithm_but_rs256_every_crit_and_every_odd_kid() {
+    fn refuses_other_algorithms_any_crit_and_bad_kids() {
         let cases = [
             (r#"{"kid":"k"}"#, Refusal::WrongAlgorithm),
             (r#"{"alg":"none","kid":"k"}"#, Refusal::WrongAlgorithm),

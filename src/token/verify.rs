@@ -1,22 +1,21 @@
-//! From an unverified token to claims: the signature first, then everything the claims must be.
+//! Verifies a token: the signature first, then the claims.
 
 use jsonwebtoken::{Algorithm, crypto};
 
 use super::{
     Claims, Refusal, UnverifiedToken,
-    claims::{optional, required, strings},
-    json::Object,
+    claims::{optional, required},
 };
-use crate::keys::VerifyingKey;
+use crate::{keys::VerifyingKey, policy::ClaimSet};
 
-/// What a token of one issuer must say.
+/// What the tokens of one issuer must say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectations {
-    /// The issuer, compared with `iss` byte for byte.
+    /// The issuer. It is compared with `iss` byte for byte.
     pub issuer: String,
-    /// Accepted audiences; one of them must stand in `aud`.
+    /// Accepted audiences. `aud` must contain one of them.
     pub audiences: Vec<String>,
-    /// Accepted values of `cid`; empty means any client, and none.
+    /// Accepted values of `cid`. If the list is empty, every client is accepted, and a token without `cid`.
     pub client_ids: Vec<String>,
     /// Leeway for `exp`, `nbf` and `iat`, in seconds.
     pub clock_skew_seconds: u32,
@@ -27,7 +26,7 @@ pub struct Expectations {
 /// `key` must be the key of `expected.issuer` that the token's `kid` names.
 ///
 /// # Errors
-/// A [`Refusal`] that names the first rule which the token breaks.
+/// A [`Refusal`] for the first check that fails.
 pub fn verify(
     token: UnverifiedToken<'_>,
     key: &VerifyingKey,
@@ -39,50 +38,54 @@ pub fn verify(
         Ok(true) => {}
         Ok(false) | Err(_) => return Err(Refusal::BadSignature),
     }
-    let payload = token.unverified_payload; // verified from here on
+    let payload = token.unverified_payload; // The signature is verified from here on.
     if required(&payload, "iss")? != expected.issuer {
         return Err(Refusal::UnknownIssuer);
     }
     check_audience(&payload, &expected.audiences)?;
     check_times(&payload, f64::from(expected.clock_skew_seconds), now)?;
     check_client(&payload, &expected.client_ids)?;
-    if payload.member("cnf").is_some() {
+    if payload.raw("cnf").is_some() {
         return Err(Refusal::SenderConstrained);
     }
     Claims::new(payload)
 }
 
-fn check_audience(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
-    let json = payload.member("aud").ok_or(Refusal::MissingClaim { claim: "aud" })?;
-    let audiences = strings(json).map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
-    if audiences.iter().any(|audience| accepted.contains(audience)) { Ok(()) } else { Err(Refusal::WrongAudience) }
+fn check_audience(payload: &ClaimSet, accepted: &[String]) -> Result<(), Refusal> {
+    let audiences = payload.string_or_array("aud").map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
+    let audiences = audiences.ok_or(Refusal::MissingClaim { claim: "aud" })?;
+    let is_accepted = audiences.iter().any(|audience| accepted.iter().any(|accepted| accepted == audience));
+    if is_accepted { Ok(()) } else { Err(Refusal::WrongAudience) }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "epoch seconds fit a double's 53 bits for 285 million years")]
-fn check_times(payload: &Object, skew: f64, now: u64) -> Result<(), Refusal> {
-    let now = now as f64;
+#[expect(clippy::cast_precision_loss, reason = "epoch seconds fit into the 53 bits of a double for 285 million years")]
+#[expect(clippy::cast_possible_truncation, reason = "only the evidence is rounded; the checks use the exact numbers")]
+fn check_times(payload: &ClaimSet, skew: f64, now_seconds: u64) -> Result<(), Refusal> {
+    let now = now_seconds as f64;
     let expires = numeric_date(payload, "exp")?.ok_or(Refusal::MissingClaim { claim: "exp" })?;
     let issued = numeric_date(payload, "iat")?.ok_or(Refusal::MissingClaim { claim: "iat" })?;
     let not_before = numeric_date(payload, "nbf")?;
     if now >= expires + skew {
-        return Err(Refusal::Expired);
+        return Err(Refusal::Expired { expired_at: expires as i64, now: now_seconds });
     }
-    if not_before.is_some_and(|not_before| now < not_before - skew) {
-        return Err(Refusal::NotYetValid);
+    if let Some(not_before) = not_before
+        && now < not_before - skew
+    {
+        return Err(Refusal::NotYetValid { not_before: not_before as i64, now: now_seconds });
     }
     if now < issued - skew {
-        return Err(Refusal::IssuedInTheFuture);
+        return Err(Refusal::IssuedInTheFuture { issued_at: issued as i64, now: now_seconds });
     }
     Ok(())
 }
 
 /// Seconds since the epoch, fractions allowed (RFC 7519 §2).
-fn numeric_date(payload: &Object, claim: &'static str) -> Result<Option<f64>, Refusal> {
-    let Some(json) = payload.member(claim) else { return Ok(None) };
+fn numeric_date(payload: &ClaimSet, claim: &'static str) -> Result<Option<f64>, Refusal> {
+    let Some(json) = payload.raw(claim) else { return Ok(None) };
     serde_json::from_str(json).map(Some).map_err(|_| Refusal::WrongClaimType { claim })
 }
 
-fn check_client(payload: &Object, accepted: &[String]) -> Result<(), Refusal> {
+fn check_client(payload: &ClaimSet, accepted: &[String]) -> Result<(), Refusal> {
     let client = optional(payload, "cid")?;
     if accepted.is_empty() {
         return Ok(());
@@ -97,26 +100,26 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
 
-    fn object(payload: &str) -> Object {
-        Object::parse(payload.as_bytes()).unwrap()
+    fn claims(payload: &str) -> ClaimSet {
+        ClaimSet::parse(payload.as_bytes()).unwrap()
     }
 
-    fn times(claims: &str) -> Result<(), Refusal> {
-        check_times(&object(claims), 60.0, NOW)
+    fn times(payload: &str) -> Result<(), Refusal> {
+        check_times(&claims(payload), 60.0, NOW)
     }
 
     #[test]
-    fn times_hold_to_the_second() {
-        for (claims, result) in [
+    fn times_are_checked_to_the_second() {
+        for (payload, result) in [
             (r#"{"exp":1000000,"iat":1000000}"#, Ok(())),
             (r#"{"exp":999941,"iat":1}"#, Ok(())),
             (r#"{"exp":999940.5,"iat":1}"#, Ok(())),
-            (r#"{"exp":999940,"iat":1}"#, Err(Refusal::Expired)),
-            (r#"{"exp":-1,"iat":1}"#, Err(Refusal::Expired)),
+            (r#"{"exp":999940,"iat":1}"#, Err(Refusal::Expired { expired_at: 999_940, now: NOW })),
+            (r#"{"exp":-1.5,"iat":1}"#, Err(Refusal::Expired { expired_at: -1, now: NOW })),
             (r#"{"exp":2000000,"iat":1000060}"#, Ok(())),
-            (r#"{"exp":2000000,"iat":1000061}"#, Err(Refusal::IssuedInTheFuture)),
+            (r#"{"exp":2000000,"iat":1000061}"#, Err(Refusal::IssuedInTheFuture { issued_at: 1_000_061, now: NOW })),
             (r#"{"exp":2000000,"iat":1,"nbf":1000060}"#, Ok(())),
-            (r#"{"exp":2000000,"iat":1,"nbf":1000061}"#, Err(Refusal::NotYetValid)),
+            (r#"{"exp":2000000,"iat":1,"nbf":1000061}"#, Err(Refusal::NotYetValid { not_before: 1_000_061, now: NOW })),
             (r#"{"iat":1}"#, Err(Refusal::MissingClaim { claim: "exp" })),
             (r#"{"exp":2000000}"#, Err(Refusal::MissingClaim { claim: "iat" })),
             (r#"{"exp":"2000000","iat":1}"#, Err(Refusal::WrongClaimType { claim: "exp" })),
@@ -125,14 +128,14 @@ mod tests {
             (r#"{"exp":2000000,"iat":1,"nbf":"1"}"#, Err(Refusal::WrongClaimType { claim: "nbf" })),
             (r#"{"exp":2000000,"iat":1,"nbf":null}"#, Err(Refusal::WrongClaimType { claim: "nbf" })),
         ] {
-            assert_eq!(times(claims), result, "{claims}");
+            assert_eq!(times(payload), result, "{payload}");
         }
     }
 
     #[test]
     fn the_audience_is_a_string_or_an_array_of_strings() {
         let accepted = ["api://default".to_owned(), "api://other".to_owned()];
-        for (claims, result) in [
+        for (payload, result) in [
             (r#"{"aud":"api://default"}"#, Ok(())),
             (r#"{"aud":["x","api://other"]}"#, Ok(())),
             (r#"{"aud":"api://default/"}"#, Err(Refusal::WrongAudience)),
@@ -142,21 +145,21 @@ mod tests {
             (r#"{"aud":["api://default",1]}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
             (r#"{"aud":{"api://default":1}}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
         ] {
-            assert_eq!(check_audience(&object(claims), &accepted), result, "{claims}");
+            assert_eq!(check_audience(&claims(payload), &accepted), result, "{payload}");
         }
     }
 
     #[test]
-    fn the_client_must_be_an_accepted_one_where_clients_are_named() {
+    fn the_client_must_be_accepted_if_clients_are_listed() {
         let accepted = ["0oa1".to_owned()];
-        for (claims, result) in [
+        for (payload, result) in [
             (r#"{"cid":"0oa1"}"#, Ok(())),
             (r#"{"cid":"0oa2"}"#, Err(Refusal::WrongClient)),
             (r"{}", Err(Refusal::MissingClaim { claim: "cid" })),
             (r#"{"cid":["0oa1"]}"#, Err(Refusal::WrongClaimType { claim: "cid" })),
         ] {
-            assert_eq!(check_client(&object(claims), &accepted), result, "{claims}");
+            assert_eq!(check_client(&claims(payload), &accepted), result, "{payload}");
         }
-        assert_eq!(check_client(&object("{}"), &[]), Ok(()));
+        assert_eq!(check_client(&claims("{}"), &[]), Ok(()));
     }
 }

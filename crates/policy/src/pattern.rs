@@ -1,24 +1,24 @@
-//! The language of `when`: literal text and `{capture}`s, matched against one whole claim value.
+//! The language of `when`: literal text and `{capture}`s. A pattern matches one whole claim value.
 
 /// One piece of a pattern or of a route's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Text that stands for itself.
-    Text(String),
+    /// Text that matches itself.
+    Literal(String),
     /// The name between braces.
     Capture(String),
 }
 
-/// What is wrong with a pattern or a route's path.
+/// What is wrong with a pattern, or with the path of a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PatternError {
     #[error("is empty; expected text or a {{capture}}")]
     Empty,
-    #[error("has a brace without its partner; expected text and {{capture}}s")]
+    #[error("has a brace that is not closed or not opened; expected text and {{capture}}s")]
     StrayBrace,
-    #[error("has the capture `{{{0}}}`; a capture's name is made of a-z, 0-9 and _ and starts with a letter")]
+    #[error("has the capture `{{{0}}}`; a capture's name has only a-z, 0-9 and _, and starts with a letter")]
     BadName(String),
-    #[error("has `{{{0}}}` and `{{{1}}}` side by side; two captures need text between them")]
+    #[error("has `{{{0}}}` and `{{{1}}}` next to each other; two captures need text between them")]
     Adjacent(String, String),
     #[error("has `{{{0}}}` twice; a capture is bound once")]
     Repeated(String),
@@ -27,14 +27,14 @@ pub(super) enum PatternError {
 /// Splits text into literal pieces and captures.
 pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, PatternError> {
     let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (literal, after) = rest.split_once('{').map_or((rest, None), |(literal, after)| (literal, Some(after)));
+    let mut remaining = text;
+    while !remaining.is_empty() {
+        let (literal, after) = remaining.split_once('{').map_or((remaining, None), |(literal, after)| (literal, Some(after)));
         if literal.contains('}') {
             return Err(PatternError::StrayBrace);
         }
         if !literal.is_empty() {
-            pieces.push(Piece::Text(literal.to_owned()));
+            pieces.push(Piece::Literal(literal.to_owned()));
         }
         let Some(after) = after else { break };
         let (name, after) = after.split_once('}').ok_or(PatternError::StrayBrace)?;
@@ -44,26 +44,26 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, PatternError> {
             return Err(PatternError::BadName(name.to_owned()));
         }
         pieces.push(Piece::Capture(name.to_owned()));
-        rest = after;
+        remaining = after;
     }
     Ok(pieces)
 }
 
-/// A pattern whose captures all have text between them, and names of their own.
+/// A pattern. Its captures have text between them, and different names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     prefix: String,
-    /// Each capture with the text behind it; only the last one's text may be empty.
+    /// Each capture's name and the separator after it. Only the last separator may be empty.
     captures: Vec<(String, String)>,
 }
 
-/// How a value matched a pattern.
+/// The result of matching one value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Match<'v> {
     No,
-    /// It can be split in two ways, so it says nothing certain.
+    /// The value can be split in more than one way, so no split is certain.
     Ambiguous,
-    /// The captured values, in the pattern's order.
+    /// The captured texts, in the order of the pattern.
     Yes(Vec<&'v str>),
 }
 
@@ -73,12 +73,12 @@ impl Pattern {
         let mut captures: Vec<(String, String)> = Vec::new();
         for piece in pieces(text)? {
             match piece {
-                Piece::Text(text) => *captures.last_mut().map_or(&mut prefix, |(_, behind)| behind) = text,
+                Piece::Literal(text) => *captures.last_mut().map_or(&mut prefix, |(_, separator)| separator) = text,
                 Piece::Capture(name) => {
-                    if let Some((before, _)) = captures.last().filter(|(_, behind)| behind.is_empty()) {
+                    if let Some((before, _)) = captures.last().filter(|(_, separator)| separator.is_empty()) {
                         return Err(PatternError::Adjacent(before.clone(), name));
                     }
-                    if captures.iter().any(|(known, _)| *known == name) {
+                    if captures.iter().any(|(other, _)| *other == name) {
                         return Err(PatternError::Repeated(name));
                     }
                     captures.push((name, String::new()));
@@ -96,18 +96,18 @@ impl Pattern {
         self.captures.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Matches the whole of `value`; a capture takes one or more characters.
+    /// Matches the whole of `value`. A capture takes one or more characters.
     ///
-    /// Taking every capture as short as it can be puts each separator as far left as any split does, and as long as it
-    /// can be as far right: the two agree exactly when there is only one split.
+    /// One split puts every separator as far left as possible, the other as far right as possible.
+    /// There is exactly one split if and only if both are equal.
     pub(super) fn matches<'v>(&self, value: &'v str) -> Match<'v> {
         let Some((last, inner)) = self.captures.split_last() else {
             return if value == self.prefix { Match::Yes(Vec::new()) } else { Match::No };
         };
-        let Some(inside) = value.strip_prefix(&*self.prefix).and_then(|value| value.strip_suffix(&*last.1)) else {
+        let Some(inner_text) = value.strip_prefix(&*self.prefix).and_then(|value| value.strip_suffix(&*last.1)) else {
             return Match::No;
         };
-        match (shortest_first(inside, inner), longest_first(inside, inner)) {
+        match (split_leftmost(inner_text, inner), split_rightmost(inner_text, inner)) {
             (Some(left), Some(right)) if left == right => Match::Yes(left),
             (Some(_), Some(_)) => Match::Ambiguous,
             _ => Match::No,
@@ -115,29 +115,29 @@ impl Pattern {
     }
 }
 
-fn shortest_first<'v>(mut rest: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
+fn split_leftmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
     let mut values = Vec::with_capacity(inner.len() + 1);
     for (_, separator) in inner {
-        let first = rest.chars().next()?.len_utf8();
-        let end = first + rest.get(first..)?.find(separator)?;
-        values.push(rest.get(..end)?);
-        rest = rest.get(end + separator.len()..)?;
+        let first = remaining.chars().next()?.len_utf8();
+        let end = first + remaining.get(first..)?.find(separator)?;
+        values.push(remaining.get(..end)?);
+        remaining = remaining.get(end + separator.len()..)?;
     }
-    values.push(rest);
-    (!rest.is_empty()).then_some(values)
+    values.push(remaining);
+    (!remaining.is_empty()).then_some(values)
 }
 
-fn longest_first<'v>(mut rest: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
+fn split_rightmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
     let mut values = Vec::with_capacity(inner.len() + 1);
     for (_, separator) in inner.iter().rev() {
-        let last = rest.chars().next_back()?.len_utf8();
-        let start = rest.get(..rest.len() - last)?.rfind(separator)?;
-        values.push(rest.get(start + separator.len()..)?);
-        rest = rest.get(..start)?;
+        let last = remaining.chars().next_back()?.len_utf8();
+        let start = remaining.get(..remaining.len() - last)?.rfind(separator)?;
+        values.push(remaining.get(start + separator.len()..)?);
+        remaining = remaining.get(..start)?;
     }
-    values.push(rest);
+    values.push(remaining);
     values.reverse();
-    (!rest.is_empty()).then_some(values)
+    (!remaining.is_empty()).then_some(values)
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_matches_itself_whole() {
+    fn a_literal_matches_only_itself() {
         assert_eq!(matched("SUPERUSERS", "SUPERUSERS"), Match::Yes(vec![]));
         for other in ["", "superusers", "SUPERUSERS ", " SUPERUSERS", "SUPERUSERSX"] {
             assert_eq!(matched("SUPERUSERS", other), Match::No, "{other:?}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_can_be_split_in_two_ways_is_ambiguous() {
+    fn a_value_with_more_than_one_split_is_ambiguous() {
         for (pattern, value) in [
             ("{a}:{b}", "1:2:3"),
             ("{a}:{b}", "a::b"),
@@ -186,11 +186,11 @@ mod tests {
         assert_eq!(matched("{a}:{b}@{c}", "a:b@c:d"), Match::Yes(vec!["a", "b", "c:d"]));
     }
 
-    /// Counts the splits one by one, the slow and certain way.
+    /// Counts every split one by one. Slow, but simple.
     fn splits(value: &str, pieces: &[Piece]) -> usize {
         match pieces {
             [] => usize::from(value.is_empty()),
-            [Piece::Text(text), rest @ ..] => value.strip_prefix(text.as_str()).map_or(0, |value| splits(value, rest)),
+            [Piece::Literal(text), rest @ ..] => value.strip_prefix(text.as_str()).map_or(0, |value| splits(value, rest)),
             [Piece::Capture(_), rest @ ..] => {
                 let ends = value.char_indices().map(|(at, c)| at + c.len_utf8());
                 ends.map(|end| splits(&value[end..], rest)).sum()
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_counting_every_split() {
+    fn matching_agrees_with_counting_every_split() {
         let alphabet = ["a", ":", "-"];
         let mut values = vec![String::new()];
         for _ in 0..6 {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_a_pattern() {
+    fn an_error_says_what_is_wrong_with_a_pattern() {
         for (pattern, error) in [
             ("", PatternError::Empty),
             ("{a", PatternError::StrayBrace),

@@ -1,16 +1,16 @@
-//! The language of `routes`: `METHOD /path`, captures in the path, `*` as the whole last segment.
+//! The language of `routes`: `METHOD /path`, with captures in the path and `*` as the last segment.
 
-use super::pattern::{PatternError, Piece, pieces};
+use crate::pattern::{PatternError, Piece, pieces};
 
-/// The methods of an API Gateway REST API. `ANY` is written out as these: a `*` in the method's place of an ARN would
-/// match across `/` into other paths.
+/// The methods of an API Gateway REST API. `ANY` becomes all of these, because a `*` in place of the
+/// method would match `/` too, and so other paths.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// A route template of the rules file.
+/// A route of the rules file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     methods: Vec<&'static str>,
-    /// Starts with `/`; a `*` stands at its very end or nowhere.
+    /// Starts with `/`. If there is a `*`, it is the last character.
     path: Vec<Piece>,
 }
 
@@ -18,12 +18,12 @@ pub(super) struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
     #[error("is not `METHOD /path`")]
-    Shape,
+    NotMethodAndPath,
     #[error("has the method `{0}`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY")]
     Method(String),
     #[error("{0}")]
     Pattern(#[from] PatternError),
-    #[error("has an empty segment, `.` or `..` in its path, which no request reaches")]
+    #[error("has an empty segment, `.` or `..` in its path; no request can reach it")]
     Segment,
     #[error("has a `*` that is not the whole last segment")]
     Wildcard,
@@ -33,25 +33,25 @@ pub(super) enum RouteError {
 
 impl Route {
     pub(super) fn parse(text: &str) -> Result<Self, RouteError> {
-        let (method, path) = text.split_once(' ').ok_or(RouteError::Shape)?;
-        let methods: Vec<_> = METHODS.into_iter().filter(|known| method == "ANY" || method == *known).collect();
+        let (method, path) = text.split_once(' ').ok_or(RouteError::NotMethodAndPath)?;
+        let methods: Vec<_> = METHODS.into_iter().filter(|one| method == "ANY" || method == *one).collect();
         if methods.is_empty() {
             return Err(RouteError::Method(method.to_owned()));
         }
-        let segments = path.strip_prefix('/').ok_or(RouteError::Shape)?;
+        let segments = path.strip_prefix('/').ok_or(RouteError::NotMethodAndPath)?;
         if !segments.is_empty() && segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(RouteError::Segment);
         }
-        let fixed = match segments.strip_suffix('*') {
+        let without_last_star = match segments.strip_suffix('*') {
             Some(before) if before.is_empty() || before.ends_with('/') => before,
             _ => segments,
         };
         let path = pieces(path)?;
-        if fixed.contains('*') {
+        if without_last_star.contains('*') {
             return Err(RouteError::Wildcard);
         }
         for piece in &path {
-            if let Piece::Text(text) = piece {
+            if let Piece::Literal(text) = piece {
                 check_characters(text)?;
             }
         }
@@ -62,24 +62,24 @@ impl Route {
     pub(super) fn captures(&self) -> impl Iterator<Item = &str> {
         self.path.iter().filter_map(|piece| match piece {
             Piece::Capture(name) => Some(name.as_str()),
-            Piece::Text(_) => None,
+            Piece::Literal(_) => None,
         })
     }
 
-    /// `{METHOD}/{path}` for each method, as the tail of a method ARN. `value` gives a capture's value;
-    /// where it has none, neither has the route.
+    /// `{METHOD}/{path}` for each method. `value` returns a capture's value; if it returns `None`, there
+    /// is no resource.
     pub(super) fn resources<'v>(
         &'v self,
         value: impl Fn(&str) -> Option<&'v str> + Copy,
     ) -> impl Iterator<Item = String> {
         let text = move |piece: &'v Piece| match piece {
-            Piece::Text(text) => Some(text.as_str()),
+            Piece::Literal(text) => Some(text.as_str()),
             Piece::Capture(name) => value(name),
         };
         let length: Option<usize> = self.path.iter().map(|piece| text(piece).map(str::len)).sum();
         length.into_iter().flat_map(move |length| {
             self.methods.iter().map(move |method| {
-                // Of the right size at once: an admin has a thousand of these.
+                // Preallocate, because a tenant admin can have a thousand routes.
                 let mut resource = String::with_capacity(method.len() + length);
                 resource.push_str(method);
                 resource.extend(self.path.iter().filter_map(text));
@@ -89,24 +89,28 @@ impl Route {
     }
 }
 
-/// RFC 3986 §3.3 `pchar` less `$`, which IAM reads as the start of a variable; `%` only before two hex digits.
+/// Allows `pchar` of RFC 3986 §3.3 without `$`, which IAM reads as the start of a variable. `%` must be
+/// followed by two hex digits.
 fn check_characters(text: &str) -> Result<(), RouteError> {
-    let mut rest = text.chars();
-    while let Some(character) = rest.next() {
-        let good = match character {
-            '%' => {
-                rest.next().is_some_and(|c| c.is_ascii_hexdigit()) && rest.next().is_some_and(|c| c.is_ascii_hexdigit())
-            }
+    let mut characters = text.chars();
+    let is_hex = |character: Option<char>| character.is_some_and(|c| c.is_ascii_hexdigit());
+    while let Some(character) = characters.next() {
+        let is_allowed = match character {
+            '%' => is_hex(characters.next()) && is_hex(characters.next()),
             other => other.is_ascii_alphanumeric() || "/*-._~@+=,:!&'();".contains(other),
         };
-        if !good {
+        if !is_allowed {
             return Err(RouteError::Character(character));
         }
     }
     Ok(())
 }
 
-/// Whether a captured value may go into a route: nothing that IAM, a URL or a path treats as more than text.
+/// What [`is_route_safe`] accepts, in words.
+pub(super) const ROUTE_SAFE: &str = "1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! and neither . nor ..";
+
+/// Whether a captured value may be written into a route. It has no character that means more than
+/// itself to IAM, in a URL or in a path.
 pub(super) fn is_route_safe(value: &str) -> bool {
     (1..=128).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@+=,:!".contains(&byte))
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_is_the_tail_of_a_method_arn() {
+    fn a_route_becomes_the_end_of_a_method_arn() {
         assert_eq!(resources("GET /"), ["GET/"]);
         assert_eq!(resources("GET /*"), ["GET/*"]);
         assert_eq!(resources("PUT /a/{id}/b-{id}.xml"), ["PUT/a/7/b-7.xml"]);
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn any_is_written_out() {
+    fn any_becomes_all_seven_methods() {
         assert_eq!(
             resources("ANY /a/*"),
             ["DELETE/a/*", "GET/a/*", "HEAD/a/*", "OPTIONS/a/*", "PATCH/a/*", "POST/a/*", "PUT/a/*"]
@@ -145,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_a_route() {
+    fn an_error_says_what_is_wrong_with_a_route() {
         for (route, error) in [
-            ("", RouteError::Shape),
-            ("GET", RouteError::Shape),
-            ("GET a", RouteError::Shape),
-            ("GET  /a", RouteError::Shape),
-            ("/a", RouteError::Shape),
+            ("", RouteError::NotMethodAndPath),
+            ("GET", RouteError::NotMethodAndPath),
+            ("GET a", RouteError::NotMethodAndPath),
+            ("GET  /a", RouteError::NotMethodAndPath),
+            ("/a", RouteError::NotMethodAndPath),
             ("* /a", RouteError::Method("*".to_owned())),
             ("get /a", RouteError::Method("get".to_owned())),
             ("TRACE /a", RouteError::Method("TRACE".to_owned())),
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_text_goes_into_a_route() {
+    fn only_safe_values_go_into_a_route() {
         for good in ["a", "A-Z.0_~@+=,:!", "...", "..a", &"x".repeat(128)] {
             assert!(is_route_safe(good), "{good}");
         }

@@ -1,4 +1,5 @@
-//! `policy.toml` as rules: for every way the claims match `when`, grant `routes`.
+//! Parses and checks a rules file such as `policy.toml`: for every way the claims match `when`, grant
+//! `routes`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,9 +9,9 @@ use std::{
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::{pattern::Pattern, route::Route};
+use crate::{pattern::Pattern, route::Route};
 
-/// The rules of one file, checked whole.
+/// The rules of one file, all checked: the `[[allow]]` rules, then the `[[deny]]` rules.
 #[derive(Debug, Clone)]
 pub struct Rules(pub(super) Vec<Rule>);
 
@@ -18,11 +19,11 @@ pub struct Rules(pub(super) Vec<Rule>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct RulesError {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// The place in the file, in bytes.
+    /// The place in the file as byte offsets.
     pub span: Range<usize>,
-    /// What was wrong and what is accepted, on one line.
+    /// What was wrong and what is accepted. It has no line break.
     pub reason: String,
 }
 
@@ -41,21 +42,21 @@ pub(super) struct Rule {
     pub(super) line: usize,
     pub(super) when: Vec<Condition>,
     pub(super) routes: Vec<Route>,
-    /// The captures that stand in a route; the others only have to match.
-    pub(super) used: BTreeSet<String>,
+    /// The captures that occur in a route. The others only have to match.
+    pub(super) route_captures: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
     pub(super) claim: String,
-    /// Each binds the same captures.
+    /// Patterns that bind the same captures. Never empty.
     pub(super) any_of: Vec<Pattern>,
 }
 
 impl RulesError {
-    /// What is quoted of the file may have a line break in it.
+    /// Removes line breaks, because `reason` quotes the file.
     fn new(toml: &str, span: Range<usize>, reason: &str) -> Self {
-        Self { line: line(toml, span.start), span, reason: reason.replace(char::is_control, " ") }
+        Self { line: line_of(toml, span.start), span, reason: reason.replace(char::is_control, " ") }
     }
 }
 
@@ -63,60 +64,60 @@ impl Rules {
     /// Parses and checks a rules file.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its line.
+    /// The first mistake, with its place.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
-        let file: File = toml::from_str(toml)
+        let file: RawRules = toml::from_str(toml)
             .map_err(|error| RulesError::new(toml, error.span().unwrap_or_default(), error.message()))?;
         if file.allow.is_empty() {
             return Err(RulesError::new(toml, 0..0, "no [[allow]] rule; nobody could call anything"));
         }
         let allow = file.allow.into_iter().map(|rule| (Effect::Allow, rule));
         let deny = file.deny.into_iter().map(|rule| (Effect::Deny, rule));
-        allow.chain(deny).map(|(effect, rule)| Rule::check(effect, rule, toml)).collect::<Result<_, _>>().map(Self)
+        allow.chain(deny).map(|(effect, rule)| Rule::from_raw(effect, rule, toml)).collect::<Result<_, _>>().map(Self)
     }
 }
 
 impl Rule {
-    fn check(effect: Effect, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
-        let at = raw.span();
+    fn from_raw(effect: Effect, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
+        let span = raw.span();
         let raw = raw.into_inner();
-        let error = |at: &Range<usize>, reason: String| RulesError::new(toml, at.clone(), &reason);
+        let error = |span: &Range<usize>, reason: String| RulesError::new(toml, span.clone(), &reason);
         let mut when = Vec::new();
         for (claim, values) in raw.when.iter().flat_map(BTreeMap::iter) {
-            let condition = Condition::check(claim, values.get_ref());
+            let condition = Condition::from_raw(claim, values.get_ref());
             when.push(condition.map_err(|reason| error(&values.span(), format!("`when.{claim}` {reason}")))?);
         }
         if raw.when.is_some() && when.is_empty() {
-            return Err(error(&at, "`when` names no claim; leave it out to mean any valid token".to_owned()));
+            return Err(error(&span, "`when` names no claim; leave it out to mean any valid token".to_owned()));
         }
-        let mut known = BTreeSet::new();
+        let mut captures = BTreeSet::new();
         for capture in when.iter().flat_map(Condition::captures) {
-            if !known.insert(capture) {
+            if !captures.insert(capture) {
                 return Err(error(
-                    &at,
+                    &span,
                     format!("`{{{capture}}}` is captured from two claims; a capture is bound once"),
                 ));
             }
         }
         if raw.routes.is_empty() {
-            return Err(error(&at, "`routes` is empty; expected one `METHOD /path` or more".to_owned()));
+            return Err(error(&span, "`routes` is empty; expected one `METHOD /path` or more".to_owned()));
         }
         let mut routes = Vec::new();
         for text in &raw.routes {
-            let wrong = |reason: String| error(&text.span(), format!("the route `{}` {reason}", text.get_ref()));
-            let route = Route::parse(text.get_ref()).map_err(|reason| wrong(reason.to_string()))?;
-            if let Some(unknown) = route.captures().find(|capture| !known.contains(capture)) {
-                return Err(wrong(format!("uses `{{{unknown}}}`, which no pattern in `when` captures")));
+            let route_error = |reason: String| error(&text.span(), format!("the route `{}` {reason}", text.get_ref()));
+            let route = Route::parse(text.get_ref()).map_err(|reason| route_error(reason.to_string()))?;
+            if let Some(unknown) = route.captures().find(|capture| !captures.contains(capture)) {
+                return Err(route_error(format!("uses `{{{unknown}}}`, which no pattern in `when` captures")));
             }
             routes.push(route);
         }
-        let used = routes.iter().flat_map(Route::captures).map(str::to_owned).collect();
-        Ok(Self { effect, line: line(toml, at.start), when, routes, used })
+        let route_captures = routes.iter().flat_map(Route::captures).map(str::to_owned).collect();
+        Ok(Self { effect, line: line_of(toml, span.start), when, routes, route_captures })
     }
 }
 
 impl Condition {
-    fn check(claim: &str, value: &Value) -> Result<Self, String> {
+    fn from_raw(claim: &str, value: &Value) -> Result<Self, String> {
         let expected = "expected a string or an array of strings";
         let texts = match value {
             Value::String(text) => vec![text.as_str()],
@@ -138,7 +139,7 @@ impl Condition {
         Ok(Self { claim: claim.to_owned(), any_of })
     }
 
-    /// Every pattern of the list binds the same captures, so the first one's are the condition's.
+    /// All patterns of the list bind the same captures, so those of the first one are enough.
     fn captures(&self) -> impl Iterator<Item = &str> {
         self.any_of.iter().take(1).flat_map(Pattern::captures)
     }
@@ -146,7 +147,7 @@ impl Condition {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RawRules {
     #[serde(default)]
     allow: Vec<Spanned<RawRule>>,
     #[serde(default)]
@@ -160,8 +161,8 @@ struct RawRule {
     routes: Vec<Spanned<String>>,
 }
 
-fn line(text: &str, at: usize) -> usize {
-    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn an_error_says_what_is_wrong_and_where() {
         let whole = "[[allow]]\nroutes = ['GET /a']\n";
         for (toml, line, reason) in [
             ("", 1, "no [[allow]] rule; nobody could call anything"),
@@ -221,7 +222,7 @@ mod tests {
             (
                 "[[allow]]\nwhen = { a = '{x' }\nroutes = ['GET /a']",
                 2,
-                "`when.a` pattern `{x` has a brace without its partner; expected text and {capture}s",
+                "`when.a` pattern `{x` has a brace that is not closed or not opened; expected text and {capture}s",
             ),
         ] {
             let error = Rules::parse(toml).unwrap_err();

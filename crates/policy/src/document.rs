@@ -1,0 +1,451 @@
+//! Renders grants as an IAM policy document that API Gateway may cache for every route of the stage.
+
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::{Value, value::RawValue};
+
+use crate::{evaluate::Grants, method_arn::MethodArn, path_guard, wildcard::matches};
+
+/// The longest resource in characters. Source: API Gateway developer guide, "Quotas for configuring
+/// and running a REST API" and IAM's limit on a resource.
+pub const MAX_RESOURCE: usize = 512;
+
+/// How a policy is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyOptions {
+    /// Upper bound of the document's JSON, in bytes.
+    pub max_bytes: usize,
+    /// Whether a policy that allows any `*` also has the path guard.
+    pub path_guard: bool,
+}
+
+/// What the policy says about the request that it was rendered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Allowed by the `[[allow]]` rule on this line.
+    Allowed {
+        /// The rule's line, counted from 1.
+        rule: usize,
+    },
+    /// Denied by the `[[deny]]` rule on this line.
+    DeniedByRule {
+        /// The rule's line, counted from 1.
+        rule: usize,
+    },
+    /// Denied by the path guard.
+    PathGuard,
+    /// Denied because no rule grants it.
+    NotGranted,
+}
+
+impl Verdict {
+    /// Every name that [`Verdict::name`] returns.
+    pub const NAMES: [&str; 4] = ["allowed", "denied_by_rule", "path_guard", "not_granted"];
+
+    /// The stable name of the verdict in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let [allowed, denied_by_rule, path_guard, not_granted] = Self::NAMES;
+        match self {
+            Self::Allowed { .. } => allowed,
+            Self::DeniedByRule { .. } => denied_by_rule,
+            Self::PathGuard => path_guard,
+            Self::NotGranted => not_granted,
+        }
+    }
+}
+
+/// An IAM policy document, kept as its JSON text. Serializes as that JSON.
+///
+/// Every call renders one, and typed statements would cost an allocation for each resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyDocument(String);
+
+impl PolicyDocument {
+    /// The document's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+
+    /// A document that denies the whole stage of `requested`.
+    #[must_use]
+    pub fn deny_stage(requested: &MethodArn) -> Self {
+        document(256, |json| push_statement(json, "Deny", &stage_prefix(requested), ["*"]))
+    }
+}
+
+impl Serialize for PolicyDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// A policy for everything that one token may call on one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What API Gateway enforces and caches.
+    pub document: PolicyDocument,
+    /// What the document says about the request.
+    pub verdict: Verdict,
+    /// How many granted resources did not fit, or are longer than [`MAX_RESOURCE`].
+    pub omitted: usize,
+}
+
+/// Renders the policy for `grants` on the stage of `requested`, with an explicit answer to this
+/// request.
+#[must_use]
+pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) -> Policy {
+    if let Some(rule) = grants.deny_all {
+        let verdict = Verdict::DeniedByRule { rule };
+        return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted: 0 };
+    }
+    let stage = stage_prefix(requested);
+    let denies: Vec<_> =
+        grants.deny.iter().map(|deny| (truncated(requested.resource_arn(&deny.resource)), deny.line)).collect();
+    let denied_by = denies.iter().find(|(pattern, _)| matches(pattern, requested.text())).map(|(_, line)| *line);
+    let mut denied: Vec<String> = denies.into_iter().map(|(resource, _)| resource).collect();
+    denied.dedup();
+
+    let has_wildcard = grants.allow.iter().any(|allow| allow.resource.ends_with('*'));
+    let guard = if options.path_guard && has_wildcard { guard_statement(&stage) } else { String::new() };
+    let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
+
+    // The resources that cover the request come first, the others fill what is left.
+    let covers: Vec<bool> = grants.allow.iter().map(|allow| allow.covers(requested.method_and_path())).collect();
+    let mut kept: Vec<bool> =
+        grants.allow.iter().zip(&covers).map(|(allow, covers)| *covers && budget.spend(&allow.resource)).collect();
+    let allowed_by = grants.allow.iter().zip(&kept).find(|(_, kept)| **kept).map(|(allow, _)| allow.line);
+    if allowed_by.is_none() {
+        // If the API has a resource policy with an Allow, it allows a request that our policy does
+        // not mention. So deny it explicitly.
+        let denied_request = truncated(without_wildcards(requested.text()));
+        if !denied.contains(&denied_request) {
+            budget.spend_anyway(&denied_request);
+            denied.push(denied_request);
+        }
+    }
+    for ((allow, covers), kept) in grants.allow.iter().zip(covers).zip(&mut kept) {
+        *kept |= !covers && budget.spend(&allow.resource);
+    }
+
+    let verdict = match (denied_by, allowed_by) {
+        (Some(rule), _) => Verdict::DeniedByRule { rule },
+        (None, None) => Verdict::NotGranted,
+        (None, Some(_)) if budget.guarded && path_guard::denies(requested.method_and_path()) => Verdict::PathGuard,
+        (None, Some(rule)) => Verdict::Allowed { rule },
+    };
+    let allowed =
+        || grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.resource.as_str());
+    let omitted = grants.allow.len() - allowed().count();
+    if omitted == grants.allow.len() {
+        return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted };
+    }
+    let document = document(options.max_bytes - budget.bytes, |json| {
+        push_statement(json, "Allow", &stage, allowed());
+        if !denied.is_empty() {
+            push_statement(json, "Deny", "", denied.iter().map(String::as_str));
+        }
+        if budget.guarded {
+            json.push_str(&guard);
+        }
+    });
+    Policy { document, verdict, omitted }
+}
+
+/// What every resource starts with.
+fn stage_prefix(requested: &MethodArn) -> String {
+    requested.resource_arn("")
+}
+
+fn guard_statement(stage: &str) -> String {
+    let mut json = String::with_capacity(4_096);
+    push_statement(&mut json, "Deny", stage, path_guard::PATTERNS);
+    json
+}
+
+/// A document with the statements that `push` appends. `capacity` is about its length in bytes.
+fn document(capacity: usize, push: impl FnOnce(&mut String)) -> PolicyDocument {
+    let mut json = String::with_capacity(capacity);
+    json.push_str(r#"{"Version":"2012-10-17","Statement":["#);
+    push(&mut json);
+    pop_comma(&mut json);
+    json.push_str("]}");
+    PolicyDocument(json)
+}
+
+/// Appends a statement and a comma. Each resource is `prefix` and a text; JSON escapes nothing in
+/// `prefix`.
+fn push_statement<'r>(json: &mut String, effect: &str, prefix: &str, resources: impl IntoIterator<Item = &'r str>) {
+    json.extend([r#"{"Action":["execute-api:Invoke"],"Effect":""#, effect, r#"","Resource":["#]);
+    for resource in resources {
+        json.push('"');
+        json.push_str(prefix);
+        if resource.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            json.push_str(resource);
+            json.push('"');
+        } else {
+            // The escaped text with its closing quote; the opening one is written already.
+            json.push_str(Value::from(resource).to_string().get(1..).unwrap_or_default());
+        }
+        json.push(',');
+    }
+    pop_comma(json);
+    json.push_str("]},");
+}
+
+fn pop_comma(json: &mut String) {
+    if json.ends_with(',') {
+        json.pop();
+    }
+}
+
+/// The bytes that are still available for Allow resources.
+struct ByteBudget<'r> {
+    bytes: usize,
+    stage: &'r str,
+    /// The rendered path guard; empty if it is off or not needed.
+    guard: &'r str,
+    /// Whether a kept resource has a `*`, so that the guard is part of the policy.
+    guarded: bool,
+}
+
+impl<'r> ByteBudget<'r> {
+    /// Renders the document without any Allow resource, and subtracts its length. If that is already
+    /// too long, nothing is left, so nothing will be granted.
+    fn new(max_bytes: usize, stage: &'r str, denied: &[String], guard: &'r str) -> Self {
+        let without_allows = document(256, |json| {
+            push_statement(json, "Allow", "", []);
+            push_statement(json, "Deny", "", denied.iter().map(String::as_str));
+        });
+        Self { bytes: max_bytes.saturating_sub(without_allows.0.len()), stage, guard, guarded: false }
+    }
+
+    /// Takes the bytes of an allowed resource and, if it is the first with a `*`, of the guard.
+    /// Returns `false` if they are not available.
+    fn spend(&mut self, resource: &str) -> bool {
+        let needs_guard = !self.guarded && !self.guard.is_empty() && resource.ends_with('*');
+        // A route has no character that JSON escapes.
+        let arn = self.stage.len() + resource.len();
+        let cost = arn + r#""","#.len() + if needs_guard { self.guard.len() } else { 0 };
+        if arn > MAX_RESOURCE || cost > self.bytes {
+            return false;
+        }
+        self.bytes -= cost;
+        self.guarded |= needs_guard;
+        true
+    }
+
+    /// Takes the bytes of a denied resource, even if they are not available.
+    fn spend_anyway(&mut self, resource: &str) {
+        self.bytes = self.bytes.saturating_sub(Value::from(resource).to_string().len() + ",".len());
+    }
+}
+
+/// A denied resource of at most [`MAX_RESOURCE`] characters. A longer one becomes a prefix with `*`,
+/// which denies more, never less.
+fn truncated(mut resource: String) -> String {
+    if resource.chars().count() > MAX_RESOURCE {
+        resource = resource.chars().take(MAX_RESOURCE - 1).chain(['*']).collect();
+    }
+    resource
+}
+
+/// A caller's text as a pattern that matches it and little else: `*` and `$`, which IAM reads as a
+/// wildcard and as the start of a variable, become `?`, any one character. Without this, a request
+/// for `/*` would deny in the cached policy everything else that the token may call.
+fn without_wildcards(text: &str) -> String {
+    text.replace(['*', '$'], "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{evaluate::Grant, path_guard::PATTERNS};
+
+    const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
+    const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
+
+    fn arn(tail: &str) -> MethodArn {
+        MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()
+    }
+
+    fn grants(allow: &[&str], deny: &[&str]) -> Grants {
+        let list = |tails: &[&str], line| {
+            tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), line }).collect::<Vec<_>>()
+        };
+        Grants { allow: list(allow, 1), deny: list(deny, 9), ..Grants::default() }
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+    enum Effect {
+        Allow,
+        Deny,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Statement {
+        effect: Effect,
+        resource: Vec<String>,
+    }
+
+    fn statements(policy: &Policy) -> Vec<Statement> {
+        let document: Value = serde_json::from_str(policy.document.json()).unwrap();
+        serde_json::from_value(document["Statement"].clone()).unwrap()
+    }
+
+    /// The document as (effect, resource's tail), without the guard.
+    fn rows(policy: &Policy) -> Vec<(Effect, String)> {
+        let tail = |resource: &str| resource.strip_prefix(STAGE).unwrap().strip_prefix('/').unwrap().to_owned();
+        statements(policy)
+            .iter()
+            .flat_map(|statement| statement.resource.iter().map(|resource| (statement.effect, tail(resource))))
+            .filter(|(_, tail)| !PATTERNS.contains(&tail.as_str()))
+            .collect()
+    }
+
+    fn row(effect: Effect, tail: &str) -> (Effect, String) {
+        (effect, tail.to_owned())
+    }
+
+    use Effect::{Allow, Deny};
+
+    #[test]
+    fn one_allow_statement_has_everything_that_is_granted() {
+        let policy = render(&grants(&["GET/a", "GET/b", "PUT/a"], &[]), &arn("GET/b"), OPTIONS);
+        let expected = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
+        );
+        assert_eq!(policy.document.json(), expected);
+        assert_eq!((policy.verdict, policy.omitted), (Verdict::Allowed { rule: 1 }, 0));
+    }
+
+    #[test]
+    fn a_request_that_is_not_granted_is_denied_by_name() {
+        let policy = render(&grants(&["GET/a"], &[]), &arn("GET/b:c"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Allow, "GET/a"), row(Deny, "GET/b:c")]);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn a_token_that_is_granted_nothing_is_denied_the_stage() {
+        let policy = render(&grants(&[], &["GET/x"]), &arn("GET/b"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Deny, "*")]);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn a_deny_rule_wins_over_an_allow_rule() {
+        let policy = render(&grants(&["GET/a/*"], &["GET/a/b"]), &arn("GET/a/b"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Allow, "GET/a/*"), row(Deny, "GET/a/b")]);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+    }
+
+    #[test]
+    fn a_deny_that_cannot_be_written_denies_the_stage() {
+        let grants = Grants { deny_all: Some(9), ..grants(&["GET/a"], &[]) };
+        let policy = render(&grants, &arn("GET/a"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Deny, "*")]);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+    }
+
+    #[test]
+    fn a_policy_with_a_wildcard_has_the_guard_and_others_do_not() {
+        let guarded = |tail: &str, path_guard| {
+            let options = PolicyOptions { path_guard, ..OPTIONS };
+            statements(&render(&grants(&[tail], &[]), &arn("GET/a/b"), options))
+                .iter()
+                .any(|statement| statement.effect == Deny && statement.resource.contains(&format!("{STAGE}/*/../*")))
+        };
+        assert!(guarded("GET/a/*", true));
+        assert!(!guarded("GET/a/b", true));
+        assert!(!guarded("GET/a/*", false));
+    }
+
+    #[test]
+    fn a_guarded_path_is_denied_although_a_wildcard_covers_it() {
+        let verdict = |path: &str, path_guard| {
+            let options = PolicyOptions { path_guard, ..OPTIONS };
+            render(&grants(&["GET/t/acme/*"], &[]), &arn(path), options).verdict
+        };
+        assert_eq!(verdict("GET/t/acme/../umbra", true), Verdict::PathGuard);
+        assert_eq!(verdict("GET/t/acme/../umbra", false), Verdict::Allowed { rule: 1 });
+        assert_eq!(verdict("GET/t/acme/umbra", true), Verdict::Allowed { rule: 1 });
+    }
+
+    #[test]
+    fn a_request_with_wildcards_denies_nothing_that_is_granted() {
+        let policy = render(&grants(&["GET/apps"], &[]), &arn("GET/*"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Allow, "GET/apps"), row(Deny, "GET/?")]);
+        assert!(matches(&format!("{STAGE}/GET/?"), arn("GET/*").text()));
+        assert!(!matches(&format!("{STAGE}/GET/?"), arn("GET/apps").text()));
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_is_denied_by_its_prefix() {
+        let long = format!("GET/{}", "é".repeat(600));
+        let policy = render(&grants(&["GET/apps"], &[]), &arn(&long), OPTIONS);
+        let denied = &statements(&policy)[1].resource[0];
+        assert_eq!(denied.chars().count(), MAX_RESOURCE);
+        assert!(matches(denied, arn(&long).text()) && denied.ends_with("é*"));
+    }
+
+    #[test]
+    fn a_resource_over_512_characters_is_omitted() {
+        let tail = |more| format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5 + more));
+        let policy = |more| render(&grants(&["GET/x", &tail(more)], &[]), &arn("GET/x"), OPTIONS);
+        assert_eq!(policy(0).omitted, 0);
+        assert_eq!(policy(1).omitted, 1);
+        assert_eq!(rows(&policy(1)), [row(Allow, "GET/x")]);
+    }
+
+    #[test]
+    fn a_policy_is_whole_if_it_fits_and_truncated_otherwise() {
+        let escaped = "GET/".to_owned() + &"\"\\\n\t\u{8}\u{1}\u{1b}é".repeat(4);
+        for asked in ["GET/t/1/x", "GET/other", &escaped] {
+            for path_guard in [true, false] {
+                let grants = grants(&["GET/a", "GET/t/1/*", "GET/t/2/*"], &["GET/d"]);
+                let policy = |max_bytes| render(&grants, &arn(asked), PolicyOptions { max_bytes, path_guard });
+                let whole = policy(32_768);
+                assert_eq!(whole.omitted, 0);
+                let bytes = whole.document.json().len();
+                // The budget counts a few commas and letters that are not written.
+                let fits = (bytes..=bytes + 6).find(|max_bytes| policy(*max_bytes) == whole).unwrap();
+                assert_eq!(policy(fits - 1).omitted, 1, "{asked}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_of_512_characters_is_denied_whole() {
+        let asked = format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5));
+        assert_eq!(STAGE.len() + 1 + asked.len(), MAX_RESOURCE);
+        assert_eq!(rows(&render(&grants(&["GET/x"], &[]), &arn(&asked), OPTIONS)).pop(), Some(row(Deny, &asked)));
+    }
+
+    #[test]
+    fn a_truncated_policy_keeps_what_covers_the_request() {
+        let tails: Vec<String> = (0..500).map(|n| format!("GET/t/{n:03}/*")).collect();
+        let tails: Vec<&str> = tails.iter().map(String::as_str).collect();
+        for max_bytes in [1_024, 2_000, 3_000, 4_000, 5_000, 10_000] {
+            for path_guard in [true, false] {
+                let policy = render(&grants(&tails, &["GET/d"]), &arn("GET/t/321/x"), PolicyOptions { max_bytes, path_guard });
+                let bytes = policy.document.json().len();
+                assert!(bytes <= max_bytes, "{bytes} in {max_bytes}");
+                let kept = rows(&policy).iter().filter(|(effect, _)| *effect == Allow).count();
+                assert_eq!(policy.omitted, 500 - kept);
+                if kept == 0 {
+                    assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![row(Deny, "*")]));
+                } else {
+                    assert_eq!(policy.verdict, Verdict::Allowed { rule: 1 });
+                    assert!(rows(&policy).contains(&row(Allow, "GET/t/321/*")));
+                    assert!(bytes + 200 > max_bytes, "{bytes} bytes leave too much of {max_bytes}");
+                }
+            }
+        }
+        let cut = render(&grants(&tails, &[]), &arn("GET/other"), PolicyOptions { max_bytes: 4_000, path_guard: false });
+        assert!(rows(&cut).contains(&row(Deny, "GET/other")) && cut.omitted > 0);
+    }
+}

@@ -1,0 +1,465 @@
+//! Evaluates the rules for one token: for every way its claims match `when`, the routes of `routes`.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use crate::{
+    claims::{ClaimSet, UnsupportedClaimType},
+    method_arn::MethodArn,
+    pattern::{Match, Pattern},
+    route::{ROUTE_SAFE, is_route_safe},
+    rules::{Condition, Effect, Rule, Rules},
+};
+
+/// Upper bound on the bindings of one rule for one token. A policy of the default size holds fewer.
+const MAX_BINDINGS: usize = 10_000;
+/// Upper bound on the routes of one list, in addition to those that cover the request. A policy of
+/// the default size holds fewer.
+const MAX_ROUTES: usize = 10_000;
+
+/// A route that a rule grants or denies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// `{METHOD}/{path}`, the end of a method ARN. If there is a `*`, it is the last character.
+    pub resource: String,
+    /// The line of the rule's `[[allow]]` or `[[deny]]`, counted from 1.
+    pub line: usize,
+}
+
+impl Grant {
+    /// Whether IAM would match the request with this resource.
+    pub(crate) fn covers(&self, method_and_path: &str) -> bool {
+        match self.resource.strip_suffix('*') {
+            Some(start) => method_and_path.starts_with(start),
+            None => method_and_path == self.resource,
+        }
+    }
+}
+
+/// What all rules together say about one token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Routes of `[[allow]]` rules, sorted. A route that is granted twice is listed once, with the
+    /// line of its first rule.
+    pub allow: Vec<Grant>,
+    /// Routes of `[[deny]]` rules, likewise.
+    pub deny: Vec<Grant>,
+    /// The line of the first `[[deny]]` rule that denies everything, because it matches the token
+    /// but one of its routes cannot be written (see [`RuleEvaluation::denies_all`]).
+    pub deny_all: Option<usize>,
+    /// How many routes of `[[allow]]` rules were dropped because there are too many.
+    pub omitted: usize,
+    /// How many claim values granted nothing because they are unusable.
+    pub unusable_values: usize,
+}
+
+/// The values of a rule's captures for one way its claims match, sorted by name. Only captures that
+/// occur in a route are kept.
+pub type Bindings<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// One rule evaluated for one token.
+#[derive(Debug)]
+pub struct RuleEvaluation<'a> {
+    rule: &'a Rule,
+    /// The first claim of `when` that does not match. The rule does not apply to the token then.
+    pub failed_condition: Option<&'a str>,
+    /// Every distinct way the claims match.
+    pub bindings: Vec<Bindings<'a>>,
+    /// Claim values that the rule cannot use.
+    pub unusable: Vec<UnusableValue<'a>>,
+    /// How many bindings were dropped because there are more than 10,000.
+    pub overflow: usize,
+}
+
+/// A claim value that grants nothing. If the rule is a `[[deny]]`, it denies everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableValue<'a> {
+    /// The claim's name in `when`.
+    pub claim: &'a str,
+    /// What is wrong with the value.
+    pub reason: UnusableReason,
+}
+
+/// Why a claim value grants nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableReason {
+    /// The claim is not a string, an array of strings, a number or a boolean.
+    #[error(transparent)]
+    UnsupportedType(#[from] UnsupportedClaimType),
+    /// The pattern can split the value in more than one way.
+    #[error("`{0}` can be split in more than one way")]
+    Ambiguous(String),
+    /// A captured part is not allowed in a route.
+    #[error("`{0}` is not allowed in a route; expected {ROUTE_SAFE}")]
+    NotRouteSafe(String),
+}
+
+impl Rules {
+    /// Evaluates every rule for one token: the `[[allow]]` rules in the order of the file, then the
+    /// `[[deny]]` rules.
+    #[must_use]
+    pub fn evaluate<'a>(&'a self, claims: &'a ClaimSet) -> Vec<RuleEvaluation<'a>> {
+        let mut values = ClaimValues { claims, read: BTreeMap::new() };
+        self.0.iter().map(|rule| rule.evaluate(&mut values)).collect()
+    }
+
+    /// All that a token with these claims may call and may not call, for any request of its stage.
+    /// If there are too many routes, those that cover `requested` are kept.
+    #[must_use]
+    pub fn grants(&self, claims: &ClaimSet, requested: &MethodArn) -> Grants {
+        let mut grants = Grants::default();
+        for evaluation in self.evaluate(claims) {
+            evaluation.collect_into(&mut grants, requested.method_and_path());
+        }
+        for list in [&mut grants.allow, &mut grants.deny] {
+            list.sort();
+            list.dedup_by(|next, first| next.resource == first.resource);
+        }
+        grants
+    }
+}
+
+/// The values of the claims that the rules name. Each claim is read once, because many rules name
+/// the same few.
+struct ClaimValues<'a> {
+    claims: &'a ClaimSet,
+    read: BTreeMap<&'a str, Result<Vec<Cow<'a, str>>, UnsupportedClaimType>>,
+}
+
+impl<'a> ClaimValues<'a> {
+    /// The values of a claim; none if it is absent.
+    fn get(&mut self, claim: &'a str) -> Result<&[Cow<'a, str>], UnsupportedClaimType> {
+        let claims = self.claims;
+        let read = self.read.entry(claim).or_insert_with(|| Ok(claims.values(claim)?.unwrap_or_default()));
+        read.as_deref().map_err(|error| *error)
+    }
+}
+
+impl Rule {
+    fn evaluate<'a>(&'a self, values: &mut ClaimValues<'a>) -> RuleEvaluation<'a> {
+        let mut evaluation = RuleEvaluation {
+            rule: self,
+            failed_condition: None,
+            bindings: vec![Bindings::new()],
+            unusable: Vec::new(),
+            overflow: 0,
+        };
+        for condition in &self.when {
+            let unusable_before = evaluation.unusable.len();
+            let matched = condition.bindings(values, &self.route_captures, &mut evaluation.unusable);
+            if matched.is_empty() && evaluation.unusable.len() == unusable_before {
+                evaluation.failed_condition = Some(&condition.claim);
+                evaluation.bindings.clear();
+                return evaluation;
+            }
+            let combinations = evaluation.bindings.len().saturating_mul(matched.len());
+            evaluation.overflow += combinations.saturating_sub(MAX_BINDINGS);
+            let joined =
+                evaluation.bindings.iter().flat_map(|one| matched.iter().map(|other| [one.as_slice(), other].concat()));
+            evaluation.bindings = joined.take(MAX_BINDINGS).collect();
+        }
+        evaluation
+    }
+}
+
+impl RuleEvaluation<'_> {
+    /// Whether the rule allows or denies.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.rule.effect
+    }
+
+    /// The line of the rule's `[[allow]]` or `[[deny]]`, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.rule.line
+    }
+
+    /// Whether the rule has no `when`.
+    #[must_use]
+    pub fn is_for_any_token(&self) -> bool {
+        self.rule.when.is_empty()
+    }
+
+    /// Whether this is a `[[deny]]` that matches the token with a value that cannot be written into
+    /// a route. It denies everything then, because a Deny must not be lost.
+    #[must_use]
+    pub fn denies_all(&self) -> bool {
+        self.failed_condition.is_none() && self.effect() == Effect::Deny && self.unusable.len() + self.overflow > 0
+    }
+
+    /// The rule's routes with these bindings, each as `{METHOD}/{path}`.
+    pub fn resources<'b>(&'b self, bindings: &'b Bindings<'_>) -> impl Iterator<Item = String> {
+        self.rule.routes.iter().flat_map(|route| route.resources(|name| value_of(bindings, name)))
+    }
+
+    fn collect_into(&self, grants: &mut Grants, requested: &str) {
+        if self.failed_condition.is_some() {
+            return;
+        }
+        let list = match self.effect() {
+            Effect::Allow => &mut grants.allow,
+            Effect::Deny => &mut grants.deny,
+        };
+        let mut dropped = 0;
+        // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
+        for route in &self.rule.routes {
+            for bindings in &self.bindings {
+                for resource in route.resources(|name| value_of(bindings, name)) {
+                    let grant = Grant { resource, line: self.line() };
+                    if list.len() < MAX_ROUTES || grant.covers(requested) {
+                        list.push(grant);
+                    } else {
+                        dropped += 1;
+                    }
+                }
+            }
+        }
+        grants.unusable_values += self.unusable.len();
+        match self.effect() {
+            // A lost Allow is safe. A lost Deny is not.
+            Effect::Allow => grants.omitted += self.overflow + dropped,
+            Effect::Deny if self.denies_all() || dropped > 0 => {
+                grants.deny_all = grants.deny_all.or(Some(self.line()));
+            }
+            Effect::Deny => {}
+        }
+    }
+}
+
+fn value_of<'b>(bindings: &'b Bindings<'_>, name: &str) -> Option<&'b str> {
+    bindings.iter().find(|(capture, _)| *capture == name).map(|(_, value)| value.as_ref())
+}
+
+impl Condition {
+    /// The distinct ways the claim's values match, sorted. Unusable values are added to `unusable`.
+    fn bindings<'a>(
+        &'a self,
+        values: &mut ClaimValues<'a>,
+        route_captures: &BTreeSet<String>,
+        unusable: &mut Vec<UnusableValue<'a>>,
+    ) -> Vec<Bindings<'a>> {
+        let mut all = Vec::new();
+        let mut mark_unusable = |reason| unusable.push(UnusableValue { claim: &self.claim, reason });
+        let values = match values.get(&self.claim) {
+            Ok(values) => values,
+            Err(error) => {
+                mark_unusable(error.into());
+                return all;
+            }
+        };
+        for value in values {
+            for pattern in &self.any_of {
+                match bind(pattern, value, route_captures) {
+                    Ok(Some(bindings)) => all.push(bindings),
+                    Ok(None) => {}
+                    Err(reason) => mark_unusable(reason),
+                }
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// The bindings of the captures that occur in a route, or `None` if the value does not match.
+fn bind<'a>(
+    pattern: &'a Pattern,
+    value: &Cow<'a, str>,
+    route_captures: &BTreeSet<String>,
+) -> Result<Option<Bindings<'a>>, UnusableReason> {
+    let captured: Vec<Cow<'a, str>> = match value {
+        Cow::Borrowed(text) => match pattern.matches(text) {
+            Match::Yes(captured) => captured.into_iter().map(Cow::Borrowed).collect(),
+            Match::Ambiguous => return Err(UnusableReason::Ambiguous((*text).to_owned())),
+            Match::No => return Ok(None),
+        },
+        Cow::Owned(text) => match pattern.matches(text) {
+            Match::Yes(captured) => captured.into_iter().map(|part| Cow::Owned(part.to_owned())).collect(),
+            Match::Ambiguous => return Err(UnusableReason::Ambiguous(text.clone())),
+            Match::No => return Ok(None),
+        },
+    };
+    let in_routes = pattern.captures().zip(captured).filter(|(name, _)| route_captures.contains(*name));
+    let mut bindings: Bindings<'a> = in_routes.collect();
+    if !bindings.iter().all(|(_, value)| is_route_safe(value)) {
+        return Err(UnusableReason::NotRouteSafe(value.clone().into_owned()));
+    }
+    bindings.sort_unstable();
+    Ok(Some(bindings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim_set(members: &str) -> ClaimSet {
+        ClaimSet::parse(format!("{{{members}}}").as_bytes()).unwrap()
+    }
+
+    fn grants(toml: &str, claims: &str) -> Grants {
+        let requested = MethodArn::parse("arn:aws:execute-api:eu-west-1:123456789012:a/s/GET/a149/b149").unwrap();
+        Rules::parse(toml).unwrap().grants(&claim_set(claims), &requested)
+    }
+
+    fn allowed(toml: &str, claims: &str) -> Vec<String> {
+        grants(toml, claims).allow.into_iter().map(|grant| grant.resource).collect()
+    }
+
+    fn rule(when: &str, route: &str) -> String {
+        format!("[[allow]]\nwhen = {{ {when} }}\nroutes = [\"{route}\"]\n")
+    }
+
+    #[test]
+    fn a_rule_without_when_is_for_any_token() {
+        assert_eq!(allowed("[[allow]]\nroutes = ['GET /a', 'PUT /a']", r#""x":1"#), ["GET/a", "PUT/a"]);
+    }
+
+    #[test]
+    fn all_claims_must_match_and_any_pattern_of_a_list() {
+        let toml = rule("scopes = ['read', 'admin'], uid = '{uid}'", "GET /users/{uid}");
+        assert_eq!(allowed(&toml, r#""scp":["admin","read"],"uid":"u""#), ["GET/users/u"]);
+        for claims in [r#""scp":["read"]"#, r#""uid":"u""#, r#""scp":["other"],"uid":"u""#, r#""scp":{},"uid":"u""#] {
+            assert_eq!(allowed(&toml, claims), [""; 0], "{claims}");
+        }
+    }
+
+    #[test]
+    fn every_binding_grants_its_own_routes() {
+        let toml = rule("a = '{x}', b = '{y}-{z}'", "GET /{x}/{y}/{z}");
+        assert_eq!(
+            allowed(&toml, r#""a":["1","2"],"b":["p-q","r-s","bad"]"#),
+            ["GET/1/p/q", "GET/1/r/s", "GET/2/p/q", "GET/2/r/s"]
+        );
+    }
+
+    #[test]
+    fn an_unusable_value_grants_nothing_and_is_counted() {
+        let toml = rule("tenants = '{id}:{name}:{group}'", "GET /{name}");
+        for bad in ["1:*:g", "1:a/b:g", "1:..:g", "1:${x}:g", "1:a b:g", "1:a:b:g", "1:%2e:g"] {
+            let grants = grants(&toml, &format!(r#""tenants":["{bad}","2:good:g"]"#));
+            assert_eq!(grants.allow, [Grant { resource: "GET/good".to_owned(), line: 1 }], "{bad}");
+            assert_eq!((grants.unusable_values, grants.deny_all), (1, None), "{bad}");
+        }
+        // A capture that is not in a route may have any value.
+        assert_eq!(allowed(&toml, r#""tenants":"1:a:*/..""#), ["GET/a"]);
+    }
+
+    #[test]
+    fn a_deny_that_cannot_be_written_denies_everything() {
+        let toml = "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { banned = '{x}' }\nroutes = ['GET /{x}']";
+        let denied = |claims: &str| {
+            let grants = grants(toml, claims);
+            (grants.deny.into_iter().map(|grant| grant.resource).collect::<Vec<_>>(), grants.deny_all)
+        };
+        assert_eq!(denied(r#""banned":"b""#), (vec!["GET/b".to_owned()], None));
+        assert_eq!(denied(r#""banned":["b","*"]"#), (vec!["GET/b".to_owned()], Some(3)));
+        assert_eq!(denied(r#""banned":["b",7]"#), (vec![], Some(3)));
+        assert_eq!(denied(r#""banned":{"b":1}"#), (vec![], Some(3)));
+        assert_eq!(denied(r#""banned":null"#), (vec![], None));
+        assert_eq!(denied(r#""other":"b""#), (vec![], None));
+    }
+
+    #[test]
+    fn a_deny_applies_only_if_all_its_conditions_match() {
+        let deny = rule("groups = 'SUSPENDED', tenants = '{id}:{name}'", "GET /{name}").replace("allow", "deny");
+        let toml = format!("[[allow]]\nroutes = ['GET /a']\n{deny}");
+        let denied = |claims: &str| grants(&toml, claims).deny_all;
+        assert_eq!(denied(r#""groups":["SUSPENDED"],"tenants":["1:a b"]"#), Some(3));
+        assert_eq!(denied(r#""groups":["SUSPENDED",7],"tenants":["1:a"]"#), Some(3));
+        for other in
+            [r#""groups":["STAFF"],"tenants":["1:a b"]"#, r#""tenants":["1:a b"]"#, r#""groups":["SUSPENDED"]"#]
+        {
+            assert_eq!(denied(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_says_what_matched_and_what_did_not() {
+        let toml = rule("groups = 'STAFF', tenants = '{id}:{name}', x = ['{y}', 'z{y}']", "GET /{name}/{y}");
+        let rules = Rules::parse(&toml).unwrap();
+        let evaluate = |claims: &str| {
+            let claims = claim_set(claims);
+            let evaluation = rules.evaluate(&claims).remove(0);
+            let resources: Vec<_> =
+                evaluation.bindings.iter().flat_map(|bindings| evaluation.resources(bindings)).collect();
+            let unusable: Vec<_> =
+                evaluation.unusable.iter().map(|value| format!("{}: {}", value.claim, value.reason)).collect();
+            (evaluation.failed_condition.map(str::to_owned), resources, unusable)
+        };
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            evaluate(r#""groups":["STAFF"],"tenants":["1:a","2:b c","3:d:e","4"],"x":"q""#),
+            (
+                None,
+                list(&["GET/a/q"]),
+                list(&[
+                    "tenants: `2:b c` is not allowed in a route; expected 1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! and neither . nor ..",
+                    "tenants: `3:d:e` can be split in more than one way"
+                ])
+            )
+        );
+        assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":7"#).1, ["GET/a/7"]);
+        assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:\u0061"],"x":"q""#).1, ["GET/a/q"]);
+        assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":"zq""#).1, ["GET/a/q", "GET/a/zq"]);
+        assert_eq!(evaluate(r#""groups":["X"],"tenants":["1:a"],"x":"q""#), (Some("groups".to_owned()), vec![], vec![]));
+        assert_eq!(evaluate(r#""groups":["STAFF"],"x":"q""#).0.as_deref(), Some("tenants"));
+        assert_eq!(
+            evaluate(r#""groups":["STAFF"],"tenants":{},"x":"q""#),
+            (None, vec![], list(&["tenants: it is neither text nor a list of texts"]))
+        );
+    }
+
+    #[test]
+    fn the_bindings_of_a_rule_are_bounded() {
+        let toml = rule("a = '{x}', b = '{y}'", "GET /{x}/{y}");
+        let list = |prefix: &str| {
+            serde_json::to_string(&(0..150).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>()).unwrap()
+        };
+        let grants = grants(&toml, &format!(r#""a":{},"b":{}"#, list("a"), list("b")));
+        assert_eq!((grants.allow.len(), grants.omitted), (MAX_BINDINGS, 150 * 150 - MAX_BINDINGS));
+    }
+
+    #[test]
+    fn a_deny_with_too_many_routes_denies_everything() {
+        let toml =
+            "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { a = '{x}', b = '{y}' }\nroutes = ['GET /{x}/{y}']";
+        let denied = |count: usize| {
+            let list = serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+            grants(toml, &format!(r#""a":{list},"b":{list}"#)).deny_all
+        };
+        assert_eq!((denied(100), denied(101)), (None, Some(3)));
+
+        let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
+        let toml = format!(
+            "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}]",
+            routes.join(",")
+        );
+        let values =
+            |count: usize| serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+        let denied = |count: usize| grants(&toml, &format!(r#""a":{}"#, values(count))).deny_all;
+        assert_eq!((denied(71), denied(72)), (None, Some(3)));
+    }
+
+    #[test]
+    fn with_too_many_routes_the_requested_one_is_kept() {
+        let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
+        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, 'GET /{{x}}/*']", routes.join(","));
+        let values = serde_json::to_string(&(0..150).map(|n| format!("a{n:03}")).collect::<Vec<_>>()).unwrap();
+        let grants = grants(&toml, &format!(r#""a":{values}"#));
+        assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
+        assert_eq!(grants.omitted, 150 * (20 * 7 + 1) - MAX_ROUTES - 1);
+        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
+    }
+
+    #[test]
+    fn a_route_granted_twice_is_listed_once_with_its_first_rule() {
+        let toml = "[[allow]]\nroutes = ['GET /a']\n[[allow]]\nroutes = ['ANY /a']";
+        let grants = grants(toml, r#""x":1"#);
+        assert_eq!(grants.allow.len(), 7);
+        assert_eq!(grants.allow[1], Grant { resource: "GET/a".to_owned(), line: 1 });
+    }
+}

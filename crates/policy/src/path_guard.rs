@@ -1,0 +1,94 @@
+//! The path guard: paths that a backend may read as another path than the one that was granted.
+//!
+//! API Gateway matches and forwards the raw path. A backend after a `{proxy+}` may normalise it, so
+//! `/tenants/acme/*` could lead to `/tenants/acme/../umbra`. The guard is a Deny statement in the
+//! policy itself, because API Gateway caches the policy and does not call the authorizer again.
+
+use super::wildcard::matches;
+
+/// The guard's resources, without the stage in front of each.
+#[rustfmt::skip]
+pub(super) const PATTERNS: [&str; 36] = [
+    // Dot segments (RFC 3986 §5.2.4).
+    "*/../*", "*/..", "*/./*", "*/.",
+    // Dot segments with a path parameter; servlet containers drop it (Jakarta Servlet 6.0 §3.5.2).
+    "*/..;*", "*/.;*",
+    // Dot segments followed by anything encoded, such as `..%3b` or `..%00`.
+    "*/..%*", "*/.%*",
+    // Backslashes, which parsers of special URLs read as slashes (WHATWG URL §4.4).
+    "*\\*",
+    // Encoded dots, slashes and backslashes, in both cases (RFC 3986 §2.1).
+    "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*", "*%5C*",
+    // The same, encoded twice (CWE-174).
+    "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*",
+    // Encoded digits and letters of `2e`, `2f` and `5c`. Encoders leave them as they are (RFC 3986 §2.3).
+    "*%32*", "*%35*", "*%43*", "*%45*", "*%46*", "*%63*", "*%65*", "*%66*",
+    // Encoded control characters, once and twice. URL parsers drop tabs and line breaks (WHATWG URL §4.4).
+    "*%0*", "*%250*", "*%30*",
+    // First bytes of two-byte overlong forms of ASCII. UTF-8 never has them (RFC 3629 §3, CVE-2008-2938).
+    "*%c0*", "*%C0*", "*%c1*", "*%C1*",
+];
+
+/// Whether the guard denies a request with this `{METHOD}/{path}`.
+pub(super) fn denies(method_and_path: &str) -> bool {
+    // Fast path: every pattern contains `%`, `\` or `/.`.
+    (method_and_path.contains(['%', '\\']) || method_and_path.contains("/."))
+        && PATTERNS.iter().any(|pattern| matches(pattern, method_and_path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_has_what_the_fast_path_looks_for() {
+        for pattern in PATTERNS {
+            assert!(pattern.contains(['%', '\\']) || pattern.contains("/."), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn denies_paths_that_a_backend_may_read_as_others() {
+        for path in [
+            "/t/acme/../umbra",
+            "/t/acme/..",
+            "/t/acme/./x",
+            "/t/acme/.",
+            "/t/acme/..;/umbra",
+            "/t/acme/.;x",
+            "/t/acme/..%3b/umbra",
+            "/t/acme/..%253B/umbra",
+            "/t/acme/.%09./umbra",
+            "/t/acme/%2e%2e/umbra",
+            "/t/acme/.%2E/umbra",
+            "/t/acme/..%2fumbra",
+            "/t/acme/..%5Cumbra",
+            "/t/acme/..\\umbra",
+            "/t/acme/%252e%252e/umbra",
+            "/t/acme/..%252Fumbra",
+            "/t/acme/%25%32%65./umbra",
+            "/t/acme/%2%65./umbra",
+            "/t/acme/%%32e./umbra",
+            "/t/acme/%09../umbra",
+            "/t/acme/%250A../umbra",
+            "/t/acme/%c0%ae%C0%AE/umbra",
+            "/t/acme/%C1%9cumbra",
+        ] {
+            assert!(denies(&format!("GET{path}")), "{path}");
+        }
+    }
+
+    #[test]
+    fn lets_ordinary_paths_through() {
+        for path in [
+            "/t/acme/",
+            "/t/acme/a..b",
+            "/t/acme/...",
+            "/t/acme/.well-known",
+            "/t/acme/%C3%A9%20%25",
+            "/t/acme/%10%25c0",
+        ] {
+            assert!(!denies(&format!("GET{path}")), "{path}");
+        }
+    }
+}

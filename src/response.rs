@@ -1,0 +1,138 @@
+//! What API Gateway receives. A decision becomes an answer on the wire here and nowhere else.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
+use lambda_runtime::Diagnostic;
+use serde::Serialize;
+
+use crate::{
+    authorizer::{Decision, Outcome},
+    config::InvalidTokenResponse,
+    policy::{ClaimSet, PolicyDocument},
+    token::Claims,
+};
+
+/// The authorizer's response.
+///
+/// Source: API Gateway developer guide, "Output from an API Gateway Lambda authorizer".
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The principal: `uid`, else `sub`.
+    pub principal_id: String,
+    /// What the principal may call.
+    pub policy_document: PolicyDocument,
+    /// `$context.authorizer.*`. API Gateway takes strings, numbers and booleans; these are all strings.
+    pub context: BTreeMap<Cow<'static, str>, String>,
+    /// The caller's API key, for usage plans of an API that takes the key from its authorizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_identifier_key: Option<String>,
+}
+
+/// The claims that a response carries in addition to the standard ones.
+#[derive(Debug)]
+pub(crate) struct ContextClaims {
+    /// The claim that becomes `usageIdentifierKey`.
+    pub(crate) api_key: Option<String>,
+    /// Further claims for `context`.
+    pub(crate) further: Vec<String>,
+}
+
+impl Response {
+    pub(crate) fn new(claims: &Claims, policy_document: PolicyDocument, wanted: &ContextClaims) -> Self {
+        Self {
+            principal_id: claims.principal().to_owned(),
+            policy_document,
+            context: context(claims, &wanted.further),
+            usage_identifier_key: wanted.api_key.as_deref().and_then(|claim| single_value(claims.all(), claim)),
+        }
+    }
+
+    /// The policy document as the AWS crate's type, for callers of the library. The Lambda itself does
+    /// not need it: it sends the JSON.
+    ///
+    /// # Errors
+    /// If the JSON is not a policy. `render` does not make such a document.
+    pub fn typed_policy(&self) -> serde_json::Result<ApiGatewayCustomAuthorizerPolicy> {
+        serde_json::from_str(self.policy_document.json())
+    }
+}
+
+fn context(claims: &Claims, further: &[String]) -> BTreeMap<Cow<'static, str>, String> {
+    let all = claims.all();
+    let further = further.iter().map(|name| (Cow::Owned(name.clone()), all.context_text(name)));
+    let list = |name| all.values(name).ok().flatten();
+    let json = |name| list(name).and_then(|values| serde_json::to_string(&values).ok());
+    let standard = [
+        ("uid", claims.uid().map(str::to_owned)),
+        ("sub", Some(claims.subject().to_owned())),
+        ("cid", claims.client_id().map(str::to_owned)),
+        ("scopes", list("scopes").map(|scopes| scopes.join(" "))),
+        ("groups", json("groups")),
+        ("tenants", json("tenants")),
+    ]
+    .map(|(name, text)| (Cow::Borrowed(name), text));
+    // The standard entries come last, so that a further claim with the same name cannot replace them.
+    further.chain(standard).filter_map(|(name, text)| Some((name, text?))).collect()
+}
+
+fn single_value(claims: &ClaimSet, claim: &str) -> Option<String> {
+    let mut values = claims.values(claim).ok().flatten()?;
+    let value = values.pop().filter(|value| values.is_empty() && !value.is_empty())?;
+    Some(value.into_owned())
+}
+
+/// The decision as the Runtime API takes it.
+pub(crate) fn respond(
+    decision: Decision,
+    invalid_token_response: InvalidTokenResponse,
+) -> Result<Response, Diagnostic> {
+    match decision.outcome {
+        Outcome::Evaluated(evaluated) => Ok(evaluated.response),
+        Outcome::Refused(_) => match (invalid_token_response, decision.context.method_arn) {
+            (InvalidTokenResponse::Deny, Some(requested)) => Ok(Response {
+                principal_id: "unauthenticated".to_owned(),
+                policy_document: PolicyDocument::deny_stage(&requested),
+                context: BTreeMap::new(),
+                usage_identifier_key: None,
+            }),
+            // API Gateway answers 401 for this error message only, and 500 for every other.
+            _ => Err(diagnostic("Unauthorized", "Unauthorized".to_owned())),
+        },
+        Outcome::Fault(fault) => Err(diagnostic(fault.name(), fault.to_string())),
+    }
+}
+
+fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::MethodArn;
+
+    #[test]
+    fn a_response_is_one_json_object() {
+        let requested = MethodArn::parse("arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/a").unwrap();
+        let mut response = Response {
+            principal_id: "a\"b".to_owned(),
+            policy_document: PolicyDocument::deny_stage(&requested),
+            context: BTreeMap::from([("sub".into(), "é\n".to_owned()), ("own".into(), "x".to_owned())]),
+            usage_identifier_key: None,
+        };
+        let policy = response.policy_document.json().to_owned();
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            format!(r#"{{"principalId":"a\"b","policyDocument":{policy},"context":{{"own":"x","sub":"é\n"}}}}"#)
+        );
+        response.context.clear();
+        response.usage_identifier_key = Some("k".to_owned());
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            format!(r#"{{"principalId":"a\"b","policyDocument":{policy},"context":{{}},"usageIdentifierKey":"k"}}"#)
+        );
+        assert_eq!(response.typed_policy().unwrap().statement.len(), 1);
+    }
+}

@@ -1,0 +1,72 @@
+//! Log lines that `CloudWatch` also reads as metrics: its embedded metric format. The line is the
+//! metric, so nothing is sent and nothing must be flushed.
+//!
+//! Source: `CloudWatch` user guide, "Specification: Embedded metric format".
+
+use serde::Serialize;
+
+/// A log line with metrics. It serializes as a JSON object that has a member for each metric and for
+/// each dimension.
+pub(crate) trait MetricLine: Serialize {
+    /// The line's `message`.
+    const MESSAGE: &'static str;
+
+    /// The metrics that are present in this line.
+    fn metrics(&self) -> Vec<Metric>;
+}
+
+/// Declares one member of a log line as a metric.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Metric {
+    namespace: &'static str,
+    dimensions: &'static [&'static [&'static str]],
+    metrics: [Definition; 1],
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl Metric {
+    /// A metric in the unit `Count`. Each of `dimensions` is a list of member names.
+    pub(crate) const fn count(name: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+        Self::new(name, "Count", dimensions)
+    }
+
+    /// A metric in the unit `Seconds`.
+    pub(crate) const fn seconds(name: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+        Self::new(name, "Seconds", dimensions)
+    }
+
+    const fn new(name: &'static str, unit: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+        Self { namespace: "okta-authorizer", dimensions, metrics: [Definition { name, unit }] }
+    }
+}
+
+/// The dimensions of a metric that is counted for the whole function only.
+pub(crate) const BY_FUNCTION: &[&[&str]] = &[&["function_name"]];
+
+/// The members that make a log line a metric.
+#[derive(Serialize)]
+pub(super) struct Metadata<'a> {
+    function_name: &'a str,
+    _aws: Directives,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directives {
+    /// Epoch milliseconds.
+    timestamp: u64,
+    cloud_watch_metrics: Vec<Metric>,
+}
+
+impl<'a> Metadata<'a> {
+    pub(super) fn new(function_name: &'a str, epoch_milliseconds: u64, metrics: Vec<Metric>) -> Self {
+        Self { function_name, _aws: Directives { timestamp: epoch_milliseconds, cloud_watch_metrics: metrics } }
+    }
+}
