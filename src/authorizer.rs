@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 use crate::{
     config::{Config, InvalidTokenResponse},
     event::{MethodArn, TokenEvent},
-    keys::{HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable},
+    https::HttpsClient,
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
     policy::{Bounds, Document, Rules, Verdict, deny_stage, policy},
-    token::{BearerToken, Claims, Expectations, Introspection, NoAnswer, Refusal, UnverifiedToken, verify},
+    token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
 };
 
 /// Answers TOKEN events.
@@ -112,8 +113,8 @@ pub struct About {
     pub cid: Option<String>,
     /// The token's id.
     pub jti: Option<String>,
-    /// For how many seconds the issuer's keys have been in use, be they too old or not; absent for pinned ones, and where it
-    /// came to none.
+    /// Age of the issuer's cached keys in seconds, even if they have expired. `None` for pinned keys,
+    /// an empty cache, or a token that was refused before its keys were needed.
     pub keys_age_seconds: Option<u64>,
     /// What was asked for, where it could be read.
     pub method_arn: Option<MethodArn>,
@@ -174,10 +175,10 @@ impl Authorizer {
             },
             keys: match &config.pinned_keys {
                 Some(keys) => KeyStore::pinned(keys.clone()),
-                None => KeyStore::live(
+                None => KeyStore::remote(
                     KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
                     table.cloned(),
-                    config.freshness,
+                    config.refresh_policy,
                 ),
             },
             introspection: config
@@ -225,7 +226,7 @@ impl Authorizer {
         let issuer = self.issuers.iter().find(|issuer| issuer.expectations.issuer == unverified_issuer);
         let issuer = issuer.ok_or(Refusal::UnknownIssuer)?;
         let key = issuer.keys.key(token.unverified_kid(), now).await;
-        about.keys_age_seconds = issuer.keys.age(now);
+        about.keys_age_seconds = issuer.keys.age_seconds(now);
         let key = key?;
         let claims = verify(token, &key, &issuer.expectations, now)?;
         about.uid = claims.uid().map(str::to_owned);
@@ -325,8 +326,8 @@ impl From<KeyError> for NoClaims {
     }
 }
 
-impl From<NoAnswer> for NoClaims {
-    fn from(_: NoAnswer) -> Self {
+impl From<IntrospectionError> for NoClaims {
+    fn from(_: IntrospectionError) -> Self {
         Self::Fault(Fault::IntrospectionUnavailable)
     }
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fmt, io};
 use url::{Host, Url};
 
 use crate::{
-    keys::{Freshness, KeySet},
+    keys::{KeySet, RefreshPolicy},
     policy::{Bounds, Rules},
     token::ClientCredentials,
 };
@@ -27,7 +27,7 @@ pub struct Config {
     /// `KEYS_TABLE_NAME`.
     pub keys_table: Option<String>,
     /// `KEYS_REFRESH_SECONDS` and `KEYS_MAX_STALE_SECONDS`.
-    pub freshness: Freshness,
+    pub refresh_policy: RefreshPolicy,
     /// `CLOCK_SKEW_SECONDS`.
     pub clock_skew_seconds: u32,
     /// `POLICY_FILE`, or the file that is compiled in.
@@ -102,7 +102,7 @@ impl Config {
             client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
             pinned_keys: env.pinned_keys()?,
             keys_table: env.value("KEYS_TABLE_NAME")?,
-            freshness: Freshness {
+            refresh_policy: RefreshPolicy {
                 refresh_seconds: env.seconds("KEYS_REFRESH_SECONDS", 3_600)?,
                 max_stale_seconds: env.seconds("KEYS_MAX_STALE_SECONDS", 86_400)?,
             },
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(config.audiences, ["api://default"]);
         assert!(config.client_ids.is_empty() && config.context_claims.is_empty());
         assert!(config.pinned_keys.is_none() && config.keys_table.is_none() && config.api_key_claim.is_none());
-        assert_eq!(config.freshness, Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
+        assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
         assert_eq!(config.clock_skew_seconds, 60);
         assert_eq!(config.bounds, Bounds { max_bytes: 32_768, path_guard: true });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Unauthorized);
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(config.issuers[1].keys_endpoint.as_str(), "http://localhost:8080/x/v1/keys");
         assert_eq!(config.audiences, ["a", "b"]);
         assert_eq!((config.client_ids.len(), config.context_claims.len()), (1, 2));
-        assert_eq!(config.freshness, Freshness { refresh_seconds: 60, max_stale_seconds: 120 });
+        assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 60, max_stale_seconds: 120 });
         assert_eq!(config.bounds, Bounds { max_bytes: 1_024, path_guard: false });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Deny);
         let client = [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_CLIENT_SECRET", "hush")];
@@ -404,7 +404,7 @@ mod tests {
             ("OKTA_CLIENT_IDS", " ", "is blank"),
             ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
             ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
-            ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a kid of its own"),
+            ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a unique kid"),
             ("KEYS_REFRESH_SECONDS", "0", "is `0`"),
             ("KEYS_REFRESH_SECONDS", "1h", "is `1h`"),
             ("KEYS_MAX_STALE_SECONDS", "-1", "is `-1`"),

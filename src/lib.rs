@@ -14,6 +14,7 @@
 pub mod authorizer;
 pub mod config;
 pub mod event;
+pub mod https;
 pub mod keys;
 pub mod policy;
 pub mod telemetry;

@@ -17,7 +17,8 @@ use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use okta_authorizer::{
     authorizer::{Authorizer, Response},
     config::{Config, ConfigError},
-    keys::{HttpsClient, KeysTable, Roots},
+    https::{HttpsClient, TrustAnchors},
+    keys::KeysTable,
     telemetry::{self, JsonLines},
     xray::Subsegments,
 };
@@ -56,15 +57,15 @@ async fn run() -> anyhow::Result<()> {
     )?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     let runtime_api = check_lambda()?;
-    let roots = match &config.ca_bundle {
-        None => Roots::Embedded,
-        Some(pem) => Roots::from_pem(pem).map_err(|problem| ConfigError {
+    let trust_anchors = match &config.ca_bundle {
+        None => TrustAnchors::Embedded,
+        Some(pem) => TrustAnchors::from_pem(pem).map_err(|problem| ConfigError {
             variable: "SSL_CERT_FILE",
             problem,
             accepted: "the path of a bundle of certificates in PEM",
         })?,
     };
-    let https = HttpsClient::new(roots);
+    let https = HttpsClient::new(trust_anchors);
     let table = match &config.keys_table {
         Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &https).await),
         _ => None,
@@ -136,7 +137,7 @@ async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) 
 /// Lambda gives region and credentials in the environment; elsewhere the SDK looks for them as it always does.
 async fn keys_table(name: String, https: &HttpsClient) -> KeysTable {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https.for_aws())
+        .http_client(https.aws_sdk_client())
         // A retry would not fit into the time that the table has.
         .retry_config(RetryConfig::disabled());
     if let Some(region) = variable("AWS_REGION") {

@@ -10,7 +10,7 @@ mod verify;
 
 pub use bearer::{BearerToken, UnverifiedToken};
 pub use claims::{Claims, Unreadable};
-pub use introspection::{ClientCredentials, Introspection, NoAnswer};
+pub use introspection::{ClientCredentials, Introspection, IntrospectionError};
 pub use verify::{Expectations, verify};
 
 /// Why a token is not good. The client sees 401 for each of them; only the log tells which it was.
