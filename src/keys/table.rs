@@ -133,6 +133,10 @@ impl KeysTable {
     const MAX_LEASE_UNTIL_SECONDS: u64 = Self::MAX_OWNED_SECONDS + Self::MAX_RETRY_AFTER_SECONDS;
     /// How long an owner is expected to work: 2 s for Okta and 0.5 s for the table, rounded up. After
     /// this time other instances treat the owner as dead and may take the lease over.
+    ///
+    /// An owner's lease counts from the start of its call, so its first two operations on the table
+    /// (0.5 s each at most) count as well. In the worst case an owner needs 3.5 s and is treated as
+    /// dead while it works. The effect is one more request to Okta.
     pub(super) const REFRESH_TIMEOUT_SECONDS: u64 = 3;
     /// How far the clocks of two instances may differ.
     const CLOCK_TOLERANCE_SECONDS: u64 = 5;
