@@ -21,7 +21,8 @@ use okta_authorizer::{
     authorizer::{Authorizer, Decision, Outcome, Response},
     config::Config,
     event::MethodArn,
-    keys::{HttpsClient, KeySet, Roots},
+    https::{HttpsClient, TrustAnchors},
+    keys::KeySet,
     policy::{Bounds, Rules, policy},
     token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
 };
@@ -114,7 +115,7 @@ fn authorizer() -> Authorizer {
     Authorizer::new(
         Config::load(variable, |path| std::fs::read_to_string(path)).unwrap(),
         None,
-        &HttpsClient::new(Roots::Embedded),
+        &HttpsClient::new(TrustAnchors::Embedded),
     )
 }
 

@@ -19,7 +19,7 @@ use std::{
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome},
     config::Config,
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
     policy::Verdict,
 };
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").ok_or("events/env.json has no \"Parameters\"")?;
     let config = Config::load(|name| variables.get(name).map(Into::into), |path| fs::read_to_string(path))?;
-    let authorizer = Authorizer::new(config, None, &HttpsClient::new(Roots::Embedded));
+    let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
 
     let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
     if events.is_empty() {

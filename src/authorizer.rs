@@ -5,12 +5,13 @@ use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 
 use crate::{
-    config::{Config, InvalidTokenResponse},
+    config::Config,
+    decision::{Decision, DecisionContext, Evaluated, Fault, Outcome},
     event::TokenEvent,
     https::HttpsClient,
     keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
-    policy::{MethodArn, PolicyOptions, Rules, Verdict, render},
-    response::{ContextClaims, Response},
+    policy::{MethodArn, PolicyOptions, Rules, render},
+    response::{Response, ResponseOptions},
     token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
 };
 
@@ -20,8 +21,7 @@ pub struct Authorizer {
     issuers: Vec<Issuer>,
     rules: Rules,
     policy_options: PolicyOptions,
-    invalid_token_response: InvalidTokenResponse,
-    context_claims: ContextClaims,
+    response_options: ResponseOptions,
 }
 
 /// What the tokens of one issuer must say, with the issuer's own keys. A key of one issuer never
@@ -31,87 +31,6 @@ struct Issuer {
     expectations: Expectations,
     keys: KeyStore,
     introspection: Option<Introspection>,
-}
-
-/// Why no decision could be made. The client sees 500, and nothing is granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
-pub enum Fault {
-    /// There are no usable keys of the token's issuer.
-    #[error("there are no usable keys of the issuer")]
-    KeysUnavailable,
-    /// Introspection is on, but Okta does not say whether the token is active.
-    #[error("Okta does not say whether the token is active")]
-    IntrospectionUnavailable,
-    /// The event's `methodArn` is missing, or it is not an ARN of execute-api.
-    #[error("methodArn is not an ARN of execute-api")]
-    MethodArnUnusable,
-}
-
-impl Fault {
-    /// The stable name of the fault: `errorType` in the answer, and the reason in the log.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// The decision about one event, and what the log may say about it.
-#[derive(Debug)]
-pub struct Decision {
-    /// The decision.
-    pub outcome: Outcome,
-    /// The token and the request, as far as they could be read.
-    pub context: DecisionContext,
-}
-
-/// The three kinds of decision.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The token is good. The policy says what it may call, and it can deny this request.
-    Evaluated(Evaluated),
-    /// The token is not good. The client sees 401.
-    Refused(Refusal),
-    /// No decision could be made. The client sees 500.
-    Fault(Fault),
-}
-
-/// The policy for a good token.
-#[derive(Debug)]
-pub struct Evaluated {
-    /// What API Gateway receives.
-    pub response: Response,
-    /// What the policy says about this request.
-    pub verdict: Verdict,
-    /// How many granted resources are not in the policy because it has no room for them.
-    pub omitted_resources: usize,
-    /// How many claim values granted nothing because they are ambiguous or not allowed in a route.
-    pub unusable_values: usize,
-}
-
-impl Evaluated {
-    /// Whether API Gateway lets this request through.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        matches!(self.verdict, Verdict::Allowed { .. })
-    }
-}
-
-/// What the log says about a token and its request, in addition to the outcome.
-#[derive(Debug, Default)]
-pub struct DecisionContext {
-    /// Unverified if the token was refused.
-    pub kid: Option<String>,
-    /// From verified claims, like `cid` and `jti`.
-    pub uid: Option<String>,
-    /// The client.
-    pub cid: Option<String>,
-    /// The token's id.
-    pub jti: Option<String>,
-    /// Age of the issuer's cached keys in seconds, even if they are expired. `None` for pinned keys, for
-    /// an empty cache, and if the keys were not looked at.
-    pub keys_age_seconds: Option<u64>,
-    /// The request, if its ARN could be read.
-    pub method_arn: Option<MethodArn>,
 }
 
 impl Authorizer {
@@ -142,8 +61,11 @@ impl Authorizer {
             issuers: issuers.collect(),
             rules: config.rules,
             policy_options: config.policy_options,
-            invalid_token_response: config.invalid_token_response,
-            context_claims: ContextClaims { api_key: config.api_key_claim, further: config.context_claims },
+            response_options: ResponseOptions {
+                invalid_token_response: config.invalid_token_response,
+                api_key_claim: config.api_key_claim,
+                context_claims: config.context_claims,
+            },
         }
     }
 
@@ -175,7 +97,7 @@ impl Authorizer {
             // A refusal needs no ARN, but a policy does.
             Ok(claims) => match &context.method_arn {
                 None => Outcome::Fault(Fault::MethodArnUnusable),
-                Some(requested) => Outcome::Evaluated(self.authorize(&claims, requested)),
+                Some(requested) => Outcome::Evaluated(self.authorize(claims, requested)),
             },
         };
         Decision { outcome, context }
@@ -186,7 +108,7 @@ impl Authorizer {
     /// # Errors
     /// `Unauthorized` for a refusal, and the fault's name for a fault.
     pub fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
-        crate::response::respond(decision, self.invalid_token_response)
+        self.response_options.respond(decision)
     }
 
     async fn authenticate(
@@ -217,11 +139,12 @@ impl Authorizer {
     }
 
     /// Evaluates the rules. `Claims` proves that the token is verified; the rules see only data.
-    fn authorize(&self, claims: &Claims, requested: &MethodArn) -> Evaluated {
+    fn authorize(&self, claims: Claims, requested: &MethodArn) -> Evaluated {
         let grants = self.rules.grants(claims.all(), requested);
         let policy = render(&grants, requested, self.policy_options);
         Evaluated {
-            response: Response::new(claims, policy.document, &self.context_claims),
+            claims,
+            document: policy.document,
             verdict: policy.verdict,
             omitted_resources: policy.omitted + grants.omitted,
             unusable_values: grants.unusable_values,

@@ -1,77 +1,77 @@
-//! The configuration: environment variables, parsed once and whole.
+//! The configuration: all environment variables, parsed once at start.
 
 use std::{ffi::OsString, fmt, io};
 
 use url::{Host, Url};
 
 use crate::{
-    keys::{Freshness, KeySet},
-    policy::{Bounds, Rules},
+    keys::{KeySet, RefreshPolicy},
+    policy::{PolicyOptions, Rules},
     token::ClientCredentials,
 };
 
-/// The rules that are compiled in; `POLICY_FILE` names others.
+/// The rules that are compiled in. `POLICY_FILE` replaces them.
 const EMBEDDED_POLICY: &str = include_str!("../policy.toml");
 
-/// Everything that a deployer can choose, checked.
+/// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `OKTA_ISSUER`, each with the place of its keys. Never empty.
+    /// `OKTA_ISSUER`: the accepted issuers. Never empty.
     pub issuers: Vec<Issuer>,
-    /// `OKTA_AUDIENCE`. Never empty.
+    /// `OKTA_AUDIENCE`: the accepted audiences. Never empty.
     pub audiences: Vec<String>,
-    /// `OKTA_CLIENT_IDS`; empty means any.
+    /// `OKTA_CLIENT_IDS`: the accepted values of `cid`. If empty, any is accepted.
     pub client_ids: Vec<String>,
-    /// `OKTA_JWKS`: the keys of every issuer, and no network at all.
+    /// `OKTA_JWKS`: pinned keys for every issuer. If set, no keys are fetched.
     pub pinned_keys: Option<KeySet>,
-    /// `KEYS_TABLE_NAME`.
+    /// `KEYS_TABLE_NAME`: the shared table.
     pub keys_table: Option<String>,
     /// `KEYS_REFRESH_SECONDS` and `KEYS_MAX_STALE_SECONDS`.
-    pub freshness: Freshness,
-    /// `CLOCK_SKEW_SECONDS`.
+    pub refresh_policy: RefreshPolicy,
+    /// `CLOCK_SKEW_SECONDS`: the leeway for `exp`, `nbf` and `iat`.
     pub clock_skew_seconds: u32,
-    /// `POLICY_FILE`, or the file that is compiled in.
+    /// The rules of `POLICY_FILE`, or those that are compiled in.
     pub rules: Rules,
     /// `POLICY_MAX_BYTES` and `PATH_GUARD`.
-    pub bounds: Bounds,
+    pub policy_options: PolicyOptions,
     /// `INVALID_TOKEN_RESPONSE`.
     pub invalid_token_response: InvalidTokenResponse,
-    /// `API_KEY_CLAIM`.
+    /// `API_KEY_CLAIM`: the claim that becomes `usageIdentifierKey`.
     pub api_key_claim: Option<String>,
-    /// `CONTEXT_CLAIMS`.
+    /// `CONTEXT_CLAIMS`: further claims for the response's `context`.
     pub context_claims: Vec<String>,
-    /// `OKTA_INTROSPECT`, as the client `OKTA_CLIENT_ID`; `None` where it is off.
+    /// `OKTA_CLIENT_ID` and `OKTA_CLIENT_SECRET`, if `OKTA_INTROSPECT` is `true`.
     pub introspection: Option<ClientCredentials>,
-    /// `SSL_CERT_FILE`: the PEM bundle that replaces the roots compiled in.
+    /// The PEM bundle that `SSL_CERT_FILE` names. It replaces the trust anchors that are compiled in.
     pub ca_bundle: Option<String>,
 }
 
 /// One issuer of access tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// What `iss` must say, byte for byte.
+    /// The value of `iss`. It is compared byte for byte.
     pub issuer: String,
-    /// Where its JWKS is.
+    /// The URL of its JWKS.
     pub keys_endpoint: Url,
-    /// Where it says whether a token is active.
+    /// The URL of its introspection (RFC 7662).
     pub introspection_endpoint: Url,
 }
 
-/// What a refused token is answered with.
+/// The answer to a refused token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidTokenResponse {
-    /// The error `Unauthorized`: 401, which the gateway does not cache.
+    /// The error `Unauthorized`: 401. API Gateway does not cache it.
     Unauthorized,
-    /// A Deny of the whole stage: 403, which the gateway caches.
+    /// A Deny of the whole stage: 403. API Gateway caches it.
     Deny,
 }
 
-/// A variable that is missing or malformed.
+/// A variable is missing or malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The variable's name.
     pub variable: &'static str,
-    /// What was wrong. Holds no secret and no line break.
+    /// What was wrong. It has no secret and no line break.
     pub problem: String,
     /// What is accepted.
     pub accepted: &'static str,
@@ -102,7 +102,7 @@ impl Config {
             client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
             pinned_keys: env.pinned_keys()?,
             keys_table: env.value("KEYS_TABLE_NAME")?,
-            freshness: Freshness {
+            refresh_policy: RefreshPolicy {
                 refresh_seconds: env.seconds("KEYS_REFRESH_SECONDS", 3_600)?,
                 max_stale_seconds: env.seconds("KEYS_MAX_STALE_SECONDS", 86_400)?,
             },
@@ -113,7 +113,7 @@ impl Config {
                 "a whole number of seconds from 0 to 300",
             )?,
             rules: env.rules()?,
-            bounds: Bounds {
+            policy_options: PolicyOptions {
                 max_bytes: env.number(
                     "POLICY_MAX_BYTES",
                     32_768,
@@ -142,7 +142,8 @@ struct Environment<V, R> {
 }
 
 impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
-    /// An empty value means unset. A blank one is a mistake: taken for unset it could open what it was to close.
+    /// The value of a variable; an empty one counts as not set. A blank one is an error, because a blank
+    /// `OKTA_CLIENT_IDS` that counts as not set would accept every client.
     fn value(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(value) = (self.variable)(name) else { return Ok(None) };
         let value = value.into_string().map_err(|_| error(name, "is not Unicode", "text in UTF-8"))?;
@@ -169,16 +170,16 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
         accepted: &'static str,
     ) -> Result<N, ConfigError> {
         let Some(value) = self.value(name)? else { return Ok(default) };
-        // `parse` alone would take a sign.
+        // `parse` accepts a plus sign.
         let number = value.parse().ok().filter(|number| range.contains(number) && !value.starts_with('+'));
-        number.ok_or_else(|| error(name, &format!("is {}", shown(&value)), accepted))
+        number.ok_or_else(|| error(name, &format!("is {}", quoted(&value)), accepted))
     }
 
     fn seconds(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
         self.number(name, default, 1..=31_536_000, "a whole number of seconds from 1 to 31536000")
     }
 
-    /// One of a few words; the first is the default.
+    /// One of these words. The first is the default.
     fn choice<T: Copy>(
         &self,
         name: &'static str,
@@ -190,7 +191,7 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
             None => choices.first(),
             Some(value) => choices.iter().find(|(word, _)| word == value),
         };
-        let problem = || format!("is {}", shown(value.as_deref().unwrap_or_default()));
+        let problem = || format!("is {}", quoted(value.as_deref().unwrap_or_default()));
         chosen.map(|(_, choice)| *choice).ok_or_else(|| error(name, &problem(), accepted))
     }
 
@@ -202,18 +203,19 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
         if endpoint.is_some() && issuers.len() > 1 {
             return Err(error(
                 "OKTA_KEYS_ENDPOINT",
-                "is set beside several issuers",
+                "is set, but there are several issuers",
                 "a value for a single issuer only",
             ));
         }
         issuers
             .into_iter()
             .map(|issuer| {
-                let wrong = |problem: &str| error("OKTA_ISSUER", problem, ACCEPTED);
-                url(&issuer).map_err(wrong)?;
-                let at = |path: &str| url(&format!("{}{path}", issuer.trim_end_matches('/'))).map_err(wrong);
-                let keys_endpoint = endpoint.clone().map_or_else(|| at("/v1/keys"), Ok)?;
-                let introspection_endpoint = at("/v1/introspect")?;
+                let issuer_error = |problem: &str| error("OKTA_ISSUER", problem, ACCEPTED);
+                url(&issuer).map_err(issuer_error)?;
+                let endpoint_at =
+                    |path: &str| url(&format!("{}{path}", issuer.trim_end_matches('/'))).map_err(issuer_error);
+                let keys_endpoint = endpoint.clone().map_or_else(|| endpoint_at("/v1/keys"), Ok)?;
+                let introspection_endpoint = endpoint_at("/v1/introspect")?;
                 Ok(Issuer { issuer, keys_endpoint, introspection_endpoint })
             })
             .collect()
@@ -223,7 +225,7 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
         let accepted = "an https URL";
         self.value("OKTA_KEYS_ENDPOINT")?
             .map(|text| {
-                // Okta's org authorization server takes a query: `?client_id=…`.
+                // Okta's org authorization server accepts a query: `?client_id=…`.
                 let (path, _) = text.split_once('?').unwrap_or((&text, ""));
                 url(path).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted))?;
                 Url::parse(&text).map_err(|_| error("OKTA_KEYS_ENDPOINT", "is not a URL", accepted))
@@ -232,23 +234,23 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
     }
 
     fn pinned_keys(&self) -> Result<Option<KeySet>, ConfigError> {
-        let wrong = |problem: String| error("OKTA_JWKS", &problem, "a JWKS as JSON with an RSA key for RS256");
+        let jwks_error = |problem: String| error("OKTA_JWKS", &problem, "a JWKS as JSON with an RSA key for RS256");
         self.value("OKTA_JWKS")?
-            .map(|json| KeySet::parse(json.as_bytes()).map_err(|reason| wrong(format!("is unusable: {reason}"))))
+            .map(|json| KeySet::parse(json.as_bytes()).map_err(|reason| jwks_error(format!("is unusable: {reason}"))))
             .transpose()
     }
 
     fn rules(&self) -> Result<Rules, ConfigError> {
-        let wrong =
+        let file_error =
             |problem: &str| error("POLICY_FILE", problem, "the path of a rules file as the README describes it");
         let path = self.value("POLICY_FILE")?;
         let text = match &path {
             None => EMBEDDED_POLICY.to_owned(),
             Some(path) => (self.read)(path)
-                .map_err(|reason| wrong(&format!("names {}, which cannot be read: {reason}", shown(path))))?,
+                .map_err(|reason| file_error(&format!("names {}, which cannot be read: {reason}", quoted(path))))?,
         };
         let file = path.as_deref().unwrap_or("policy.toml");
-        Rules::parse(&text).map_err(|reason| wrong(&format!("names {}, wrong on {reason}", shown(file))))
+        Rules::parse(&text).map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(file))))
     }
 
     fn introspection(&self, issuers: &[Issuer]) -> Result<Option<ClientCredentials>, ConfigError> {
@@ -256,12 +258,12 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
             return Ok(None);
         }
         let missing =
-            || error("OKTA_CLIENT_ID", "is not set beside OKTA_INTROSPECT", "the id of a client of the issuer");
+            || error("OKTA_CLIENT_ID", "is not set, but OKTA_INTROSPECT is `true`", "the id of a client of the issuer");
         let mut hosts = issuers.iter().map(|issuer| issuer.introspection_endpoint.authority());
         let first = hosts.next();
         if hosts.any(|host| Some(host) != first) {
-            let problem = "is set beside issuers on several hosts, which would all be told the client's secret";
-            return Err(error("OKTA_INTROSPECT", problem, "`true` beside issuers on one host"));
+            let problem = "is set, but the issuers are on several hosts, which would all receive the client's secret";
+            return Err(error("OKTA_INTROSPECT", problem, "`true` if all issuers are on one host"));
         }
         let id = self.value("OKTA_CLIENT_ID")?.ok_or_else(missing)?;
         Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET")? }))
@@ -269,14 +271,15 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
         let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
-        let wrong = |problem: String| error("SSL_CERT_FILE", &problem, "the path of a bundle of certificates in PEM");
+        let file_error =
+            |problem: String| error("SSL_CERT_FILE", &problem, "the path of a bundle of certificates in PEM");
         (self.read)(&path)
             .map(Some)
-            .map_err(|reason| wrong(format!("names {}, which cannot be read: {reason}", shown(&path))))
+            .map_err(|reason| file_error(format!("names {}, which cannot be read: {reason}", quoted(&path))))
     }
 }
 
-/// An `https` URL of a host; `http` for loopback hosts alone.
+/// Parses an `https` URL with a host. `http` is accepted for loopback hosts only.
 fn url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
     let loopback = match url.host() {
@@ -285,9 +288,10 @@ fn url(text: &str) -> Result<Url, &'static str> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => return Err("is a URL without a host"),
     };
-    // The parser mends what the prefix shows to be wrong: `https:/host`, `https:///host`, line breaks, backslashes.
-    let protected = text.starts_with("https://") || (loopback && text.starts_with("http://"));
-    if !protected {
+    // `Url::parse` silently repairs `https:/host`, `https:///host`, line breaks and backslashes. So look
+    // at the text itself.
+    let is_protected = text.starts_with("https://") || (loopback && text.starts_with("http://"));
+    if !is_protected {
         return Err("is not https");
     }
     if text.contains(":///") || text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
@@ -303,8 +307,8 @@ fn error(variable: &'static str, problem: &str, accepted: &'static str) -> Confi
     ConfigError { variable, problem: problem.replace(char::is_control, " "), accepted }
 }
 
-/// A value as an error shows it: quoted, on one line, bounded.
-fn shown(value: &str) -> String {
+/// A value for an error message: quoted, on one line, at most 100 characters.
+fn quoted(value: &str) -> String {
     let start: String = value.chars().take(100).collect();
     format!("`{}`", start.escape_debug())
 }
@@ -317,8 +321,8 @@ mod tests {
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let variable = |name: &str| {
-            let found = variables.iter().rev().find(|(known, _)| *known == name);
-            found.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| OsString::from(*value))
+            let set = variables.iter().rev().find(|(other, _)| *other == name);
+            set.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| OsString::from(*value))
         };
         let read = |path: &str| match path {
             "/opt/policy.toml" => Ok("[[allow]]\nroutes = ['GET /a']\n".to_owned()),
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_all_it_takes() {
+    fn the_issuer_is_the_only_required_variable() {
         let config = load(&[]).unwrap();
         assert_eq!(config.issuers.len(), 1);
         assert_eq!(config.issuers[0].issuer, ISSUER.1);
@@ -337,9 +341,9 @@ mod tests {
         assert_eq!(config.audiences, ["api://default"]);
         assert!(config.client_ids.is_empty() && config.context_claims.is_empty());
         assert!(config.pinned_keys.is_none() && config.keys_table.is_none() && config.api_key_claim.is_none());
-        assert_eq!(config.freshness, Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
+        assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
         assert_eq!(config.clock_skew_seconds, 60);
-        assert_eq!(config.bounds, Bounds { max_bytes: 32_768, path_guard: true });
+        assert_eq!(config.policy_options, PolicyOptions { max_bytes: 32_768, path_guard: true });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Unauthorized);
     }
 
@@ -372,8 +376,8 @@ mod tests {
         assert_eq!(config.issuers[1].keys_endpoint.as_str(), "http://localhost:8080/x/v1/keys");
         assert_eq!(config.audiences, ["a", "b"]);
         assert_eq!((config.client_ids.len(), config.context_claims.len()), (1, 2));
-        assert_eq!(config.freshness, Freshness { refresh_seconds: 60, max_stale_seconds: 120 });
-        assert_eq!(config.bounds, Bounds { max_bytes: 1_024, path_guard: false });
+        assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 60, max_stale_seconds: 120 });
+        assert_eq!(config.policy_options, PolicyOptions { max_bytes: 1_024, path_guard: false });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Deny);
         let client = [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_CLIENT_SECRET", "hush")];
         let credentials = load(&client).unwrap().introspection.unwrap();
@@ -385,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_variable_is_wrong_and_what_is_accepted() {
+    fn an_error_names_the_variable_and_what_is_accepted() {
         for (name, value, problem) in [
             ("OKTA_ISSUER", "", "is not set"),
             ("OKTA_ISSUER", "example.okta.com", "is not a URL"),
@@ -404,7 +408,7 @@ mod tests {
             ("OKTA_CLIENT_IDS", " ", "is blank"),
             ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
             ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
-            ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a kid of its own"),
+            ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a unique kid"),
             ("KEYS_REFRESH_SECONDS", "0", "is `0`"),
             ("KEYS_REFRESH_SECONDS", "1h", "is `1h`"),
             ("KEYS_MAX_STALE_SECONDS", "-1", "is `-1`"),
@@ -418,7 +422,7 @@ mod tests {
             (
                 "POLICY_FILE",
                 "/opt/bad.toml",
-                "names `/opt/bad.toml`, wrong on line 2: the route `GET a` is not `METHOD /path`",
+                "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` is not `METHOD /path`",
             ),
             ("SSL_CERT_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
         ] {

@@ -7,8 +7,8 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 
 use crate::{
-    authorizer::{Decision, Outcome},
     config::InvalidTokenResponse,
+    decision::{Decision, Evaluated, Outcome},
     policy::{ClaimSet, PolicyDocument},
     token::Claims,
 };
@@ -30,25 +30,18 @@ pub struct Response {
     pub usage_identifier_key: Option<String>,
 }
 
-/// The claims that a response carries in addition to the standard ones.
+/// How decisions are answered.
 #[derive(Debug)]
-pub(crate) struct ContextClaims {
+pub(crate) struct ResponseOptions {
+    /// The answer to a refused token.
+    pub(crate) invalid_token_response: InvalidTokenResponse,
     /// The claim that becomes `usageIdentifierKey`.
-    pub(crate) api_key: Option<String>,
-    /// Further claims for `context`.
-    pub(crate) further: Vec<String>,
+    pub(crate) api_key_claim: Option<String>,
+    /// Claims for `context` in addition to the standard ones.
+    pub(crate) context_claims: Vec<String>,
 }
 
 impl Response {
-    pub(crate) fn new(claims: &Claims, policy_document: PolicyDocument, wanted: &ContextClaims) -> Self {
-        Self {
-            principal_id: claims.principal().to_owned(),
-            policy_document,
-            context: context(claims, &wanted.further),
-            usage_identifier_key: wanted.api_key.as_deref().and_then(|claim| single_value(claims.all(), claim)),
-        }
-    }
-
     /// The policy document as the AWS crate's type, for callers of the library. The Lambda itself does
     /// not need it: it sends the JSON.
     ///
@@ -56,6 +49,37 @@ impl Response {
     /// If the JSON is not a policy. `render` does not make such a document.
     pub fn typed_policy(&self) -> serde_json::Result<ApiGatewayCustomAuthorizerPolicy> {
         serde_json::from_str(self.policy_document.json())
+    }
+}
+
+impl ResponseOptions {
+    /// The decision as the Runtime API takes it.
+    pub(crate) fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
+        match decision.outcome {
+            Outcome::Evaluated(evaluated) => Ok(self.response(evaluated)),
+            Outcome::Refused(_) => match (self.invalid_token_response, decision.context.method_arn) {
+                (InvalidTokenResponse::Deny, Some(requested)) => Ok(Response {
+                    principal_id: "unauthenticated".to_owned(),
+                    policy_document: PolicyDocument::deny_stage(&requested),
+                    context: BTreeMap::new(),
+                    usage_identifier_key: None,
+                }),
+                // API Gateway answers 401 for this error message only, and 500 for every other.
+                _ => Err(diagnostic("Unauthorized", "Unauthorized".to_owned())),
+            },
+            Outcome::Fault(fault) => Err(diagnostic(fault.name(), fault.to_string())),
+        }
+    }
+
+    fn response(&self, evaluated: Evaluated) -> Response {
+        let claims = &evaluated.claims;
+        let api_key = |claim: &String| single_value(claims.all(), claim);
+        Response {
+            principal_id: claims.principal().to_owned(),
+            context: context(claims, &self.context_claims),
+            usage_identifier_key: self.api_key_claim.as_ref().and_then(api_key),
+            policy_document: evaluated.document,
+        }
     }
 }
 
@@ -81,27 +105,6 @@ fn single_value(claims: &ClaimSet, claim: &str) -> Option<String> {
     let mut values = claims.values(claim).ok().flatten()?;
     let value = values.pop().filter(|value| values.is_empty() && !value.is_empty())?;
     Some(value.into_owned())
-}
-
-/// The decision as the Runtime API takes it.
-pub(crate) fn respond(
-    decision: Decision,
-    invalid_token_response: InvalidTokenResponse,
-) -> Result<Response, Diagnostic> {
-    match decision.outcome {
-        Outcome::Evaluated(evaluated) => Ok(evaluated.response),
-        Outcome::Refused(_) => match (invalid_token_response, decision.context.method_arn) {
-            (InvalidTokenResponse::Deny, Some(requested)) => Ok(Response {
-                principal_id: "unauthenticated".to_owned(),
-                policy_document: PolicyDocument::deny_stage(&requested),
-                context: BTreeMap::new(),
-                usage_identifier_key: None,
-            }),
-            // API Gateway answers 401 for this error message only, and 500 for every other.
-            _ => Err(diagnostic("Unauthorized", "Unauthorized".to_owned())),
-        },
-        Outcome::Fault(fault) => Err(diagnostic(fault.name(), fault.to_string())),
-    }
 }
 
 fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {

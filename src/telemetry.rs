@@ -2,6 +2,7 @@
 
 pub mod decision;
 pub(crate) mod emf;
+pub(crate) mod key_refresh;
 
 use std::{
     io::{self, Write},
@@ -96,10 +97,10 @@ fn event_filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) 
 }
 
 /// Writes a line with its metrics, if its level is on.
-pub(crate) fn write(level: Level, line: &impl MetricLine) {
+pub(crate) fn write(level: Level, message: &str, line: &impl MetricLine) {
     if let Some(lines) = LINES.get()
         && level <= lines.level
-        && let Ok(mut text) = lines.format(level, line)
+        && let Ok(mut text) = lines.format(level, message, line)
     {
         text.push('\n');
         // The process goes on if nobody reads its log.
@@ -108,7 +109,7 @@ pub(crate) fn write(level: Level, line: &impl MetricLine) {
 }
 
 impl Lines {
-    fn format<L: MetricLine>(&self, level: Level, line: &L) -> serde_json::Result<String> {
+    fn format(&self, level: Level, message: &str, line: &impl MetricLine) -> serde_json::Result<String> {
         let mut timestamp = String::with_capacity(32);
         // Writing to a string does not fail.
         let _ = Timestamp.format_time(&mut Writer::new(&mut timestamp));
@@ -117,15 +118,14 @@ impl Lines {
             let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
             let metadata = Metadata::new(&self.function_name, milliseconds, line.metrics());
-            return serde_json::to_string(&JsonLine { timestamp, level, message: L::MESSAGE, line, metadata });
+            return serde_json::to_string(&JsonLine { timestamp, level, message, line, metadata });
         }
-        let mut text = format!("{timestamp} {level:>5} {}", L::MESSAGE);
-        if let Value::Object(members) = serde_json::to_value(line)? {
-            for (name, value) in members {
-                text.push_str(&format!(" {name}={value}"));
-            }
-        }
-        Ok(text)
+        let members = match serde_json::to_value(line)? {
+            Value::Object(members) => members,
+            _ => serde_json::Map::new(),
+        };
+        let members = members.iter().map(|(name, value)| format!(" {name}={value}"));
+        Ok([format!("{timestamp} {level:>5} {message}")].into_iter().chain(members).collect())
     }
 }
 

@@ -19,7 +19,7 @@ use jwt_compact::{
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome, Response},
     config::Config,
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
 };
 use serde_json::{Map, Value, json, value::to_raw_value};
 
@@ -86,7 +86,7 @@ fn authorizer() -> Authorizer {
     Authorizer::new(
         Config::load(variable, |path| fs::read_to_string(path)).unwrap(),
         None,
-        &HttpsClient::new(Roots::Embedded),
+        &HttpsClient::new(TrustAnchors::Embedded),
     )
 }
 

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome},
     config::Config,
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
     policy::Verdict,
     token::Refusal,
 };
@@ -25,7 +25,7 @@ async fn outcome(name: &str) -> Outcome {
     let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.into());
     let config = Config::load(variable, |path| fs::read_to_string(path)).unwrap();
     let event: Box<RawValue> = serde_json::from_str(&sample(name)).unwrap();
-    Authorizer::new(config, None, &HttpsClient::new(Roots::Embedded)).decide(&event, NOW).await.outcome
+    Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)).decide(&event, NOW).await.outcome
 }
 
 #[tokio::test]

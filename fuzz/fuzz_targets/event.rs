@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome},
     config::Config,
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
 };
 use okta_authorizer_fuzz::{
     iam::{Answer, Policy, assert_well_formed},
@@ -40,7 +40,7 @@ static AUTHORIZERS: LazyLock<[Authorizer; 2]> = LazyLock::new(|| {
             _ => None,
         };
         let config = Config::load(variable, |_| Err(io::ErrorKind::NotFound.into())).unwrap();
-        Authorizer::new(config, None, &HttpsClient::new(Roots::Embedded))
+        Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
     })
 });
 

@@ -17,7 +17,10 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use libfuzzer_sys::fuzz_target;
-use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeySet, KeyStore, KeysEndpoint, KeysTable, Roots};
+use okta_authorizer::{
+    https::{HttpsClient, TrustAnchors},
+    keys::{KeyError, KeySet, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+};
 use okta_authorizer_fuzz::sample::NOW;
 use serde_json::Value;
 use tokio::{
@@ -25,7 +28,7 @@ use tokio::{
     time::sleep,
 };
 
-const FRESHNESS: Freshness = Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
+const REFRESH_POLICY: RefreshPolicy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
 
 /// Time does not pass by itself, so that nobody waits for a lease.
 static RUNTIME: LazyLock<Runtime> =
@@ -69,14 +72,14 @@ static TABLE: LazyLock<KeysTable> = LazyLock::new(|| {
 });
 
 /// Its scheme is none that the client speaks, so it fails at once.
-static OKTA: LazyLock<HttpsClient> = LazyLock::new(|| HttpsClient::new(Roots::Embedded));
+static OKTA: LazyLock<HttpsClient> = LazyLock::new(|| HttpsClient::new(TrustAnchors::Embedded));
 
 fuzz_target!(|input: &str| {
     let Some(item) = input.strip_prefix(['0', '1']) else { return };
     *ITEM.lock().unwrap() = (item.to_owned(), input.starts_with('1'));
     let (known, unknown) = RUNTIME.block_on(async {
         let okta = KeysEndpoint::new("none://okta/".parse().unwrap(), OKTA.clone());
-        let store = KeyStore::live(okta, Some(TABLE.clone()), FRESHNESS);
+        let store = KeyStore::remote(okta, Some(TABLE.clone()), REFRESH_POLICY);
         store.load(NOW).await;
         (store.key("sample", NOW).await, store.key("another", NOW).await)
     });
@@ -95,6 +98,6 @@ fuzz_target!(|input: &str| {
 fn usable_keys(item: &Value) -> Option<KeySet> {
     let number = |name: &str| item[name]["N"].as_str()?.parse::<u64>().ok();
     let (fetched, refresh, expires) = (number("fetched_at")?, number("refresh_at")?, number("expires_at")?);
-    let good = fetched <= NOW + 5 && fetched < refresh && NOW < expires && NOW < fetched + FRESHNESS.max_stale_seconds;
+    let good = fetched <= NOW + 5 && fetched < refresh && NOW < expires && NOW < fetched + REFRESH_POLICY.max_stale_seconds;
     good.then(|| KeySet::parse(item["keys"]["S"].as_str()?.as_bytes()).ok()).flatten()
 }

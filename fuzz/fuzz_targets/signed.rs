@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use okta_authorizer::{
     authorizer::{Authorizer, Outcome},
     config::Config,
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
     token::{BearerToken, UnverifiedToken},
 };
 use okta_authorizer_fuzz::{
@@ -28,7 +28,7 @@ static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(|| {
         _ => None,
     };
     let config = Config::load(variable, |_| Err(io::ErrorKind::NotFound.into())).unwrap();
-    Authorizer::new(config, None, &HttpsClient::new(Roots::Embedded))
+    Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
 });
 
 fuzz_target!(|input: &[u8]| {

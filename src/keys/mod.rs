@@ -1,17 +1,13 @@
-//! Whose key is it? The keys of each issuer: from memory, the shared table, or Okta.
+//! The public keys of each issuer: in memory, else from the shared table, else from Okta.
 
-mod dynamo;
-mod freshness;
-mod https;
-mod jwks;
-mod okta;
-mod roots;
+mod endpoint;
+mod key_set;
+mod refresh_policy;
 mod store;
+mod table;
 
-pub use dynamo::KeysTable;
-pub use freshness::Freshness;
-pub use https::HttpsClient;
-pub use jwks::{KeySet, KeySetError, VerifyingKey};
-pub use okta::KeysEndpoint;
-pub use roots::Roots;
+pub use endpoint::KeysEndpoint;
+pub use key_set::{KeySet, KeySetError, VerifyingKey};
+pub use refresh_policy::RefreshPolicy;
 pub use store::{KeyError, KeyStore};
+pub use table::KeysTable;

@@ -1,4 +1,13 @@
 //! The keys of one issuer: in memory, else from the shared table, else from Okta.
+//!
+//! A call whose key is in memory and fresh touches nothing else. Every other call does a lookup:
+//!
+//! 1. Read the table. If its keys are good enough, stop.
+//! 2. Acquire the lease in the table. Only the instance that has it asks Okta, so that a fleet of
+//!    many instances sends one request.
+//! 3. Ask Okta, keep the keys in memory, and write them to the table.
+//!
+//! Cooldowns limit how often one instance does a lookup and asks Okta.
 
 use std::{
     sync::{
@@ -12,21 +21,22 @@ use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     KeySet, VerifyingKey,
-    dynamo::{Claim, KeysTable, Lease, TableError, UntrustedItem},
-    freshness::{Freshness, KnownKeys},
-    okta::{FetchError, KeysEndpoint},
+    endpoint::{FetchError, KeysEndpoint},
+    refresh_policy::{CachedKeys, RefreshPolicy},
+    table::{KeysTable, Lease, LeaseAttempt, TableError, UntrustedItem},
 };
+use crate::telemetry::key_refresh::KeyRefresh;
 
-/// Why there is no key.
+/// Why there is no key for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyError {
-    /// The issuer's keys are known, and none has this `kid`: the token is refused.
+    /// The issuer's keys are available, and none has this `kid`. The token is refused.
     UnknownKid,
-    /// No usable keys of the issuer are known: a fault, of nobody's token.
+    /// No usable keys of the issuer are available. This is a fault, not a bad token.
     Unavailable,
 }
 
@@ -37,327 +47,348 @@ pub struct KeyStore(Source);
 #[derive(Debug)]
 enum Source {
     Pinned(KeySet),
-    Live(Box<Live>),
+    Remote(Box<Remote>),
 }
 
 #[derive(Debug)]
-struct Live {
-    okta: KeysEndpoint,
+struct Remote {
+    endpoint: KeysEndpoint,
     table: Option<KeysTable>,
-    freshness: Freshness,
-    known: RwLock<Option<Arc<KnownKeys>>>,
-    /// Whoever holds it is the one that looks for keys. A call whose key is known and fresh never asks for it.
-    slots: Mutex<Slots>,
-    /// How many looks for keys are over: who waited while one went on shares its result, good or bad.
-    looks: AtomicU64,
+    refresh_policy: RefreshPolicy,
+    cached: RwLock<Option<Arc<CachedKeys>>>,
+    /// Held during a lookup, so that an instance does one lookup at a time. Not taken on the fast
+    /// path.
+    cooldowns: Mutex<Cooldowns>,
+    /// Number of finished lookups. A caller that waited for the lock compares it, to share the
+    /// result of the lookup that it waited for.
+    completed_lookups: AtomicU64,
 }
 
-/// When the network may be asked again, in epoch seconds.
+/// The earliest times of the next lookup and of the next request to Okta, in epoch seconds.
 #[derive(Debug, Default)]
-struct Slots {
-    for_fresh_keys: u64,
-    for_a_kid: u64,
-    /// While there are keys to go on with.
-    okta: u64,
-    /// In any case: Okta has said so.
-    okta_wants: u64,
+struct Cooldowns {
+    /// For a lookup because the keys are stale.
+    next_refresh_check_at: u64,
+    /// For a lookup because of an unknown `kid`.
+    next_kid_lookup_at: u64,
+    /// For a request to Okta, if unexpired keys are cached.
+    next_fetch_at: u64,
+    /// For a request to Okta in every case, from Okta's `Retry-After`.
+    retry_after_until: u64,
 }
 
-/// What is wanted of the table or Okta.
+/// Why a lookup is necessary.
 #[derive(Debug, Clone, Copy)]
-enum Want<'k> {
-    /// Any usable keys, for there are none.
-    Keys,
-    /// Fresh keys, for those known are due.
-    FreshKeys,
-    /// A key that the known ones do not have.
-    Kid(&'k str),
+enum LookupReason<'k> {
+    /// No unexpired keys are cached.
+    NoKeys,
+    /// The cached keys are usable, but past `refresh_at`.
+    Stale,
+    /// The cached keys are usable, but none has this `kid`.
+    UnknownKid(&'k str),
 }
 
-/// Unknown kids, and keys that are due, are looked for again after this many seconds.
-const LOOK_COOLDOWN: u64 = 10;
-/// Okta is asked again after this many seconds, whether it answered or not, while there are keys to go on with.
-const OKTA_COOLDOWN: u64 = 30;
-/// How often, and for how long, the item is read again while somebody else refreshes it.
-const WAIT_STEP: Duration = Duration::from_millis(50);
-const WAIT: Duration = Duration::from_secs(1);
-/// How long a whole refresh can take that another instance has just begun.
-const REFRESH: Duration = Duration::from_secs(KeysTable::REFRESH_TAKES_AT_MOST);
+/// Seconds from one lookup for stale keys to the next, and from one lookup for an unknown `kid` to
+/// the next. It bounds the reads of the table that forged kids can cause.
+const LOOKUP_COOLDOWN: u64 = 10;
+/// Seconds from one request to Okta to the next, successful or not, if unexpired keys are cached.
+/// It bounds the requests that forged kids can cause.
+const FETCH_COOLDOWN: u64 = 30;
+/// How long to wait for the keys of the instance that holds the lease, before the first attempt to
+/// take the lease over.
+const LEASE_WAIT: Duration = Duration::from_secs(1);
+/// The pause between two reads of the item during a wait.
+const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long to wait after another instance took the lease over, because its refresh has just begun.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(KeysTable::REFRESH_TIMEOUT_SECONDS);
 
 impl KeyStore {
-    /// Keys that never change, and no network.
+    /// Keys that never change. This store makes no network requests.
     #[must_use]
     pub fn pinned(keys: KeySet) -> Self {
         Self(Source::Pinned(keys))
     }
 
-    /// Keys from the issuer's endpoint, shared through the table where there is one.
+    /// Keys from the issuer's endpoint. With a table, all instances share them.
     #[must_use]
-    pub fn live(okta: KeysEndpoint, table: Option<KeysTable>, freshness: Freshness) -> Self {
-        let (known, slots, looks) = (RwLock::default(), Mutex::default(), AtomicU64::default());
-        Self(Source::Live(Box::new(Live { okta, table, freshness, known, slots, looks })))
+    pub fn remote(endpoint: KeysEndpoint, table: Option<KeysTable>, refresh_policy: RefreshPolicy) -> Self {
+        Self(Source::Remote(Box::new(Remote {
+            endpoint,
+            table,
+            refresh_policy,
+            cached: RwLock::default(),
+            cooldowns: Mutex::default(),
+            completed_lookups: AtomicU64::default(),
+        })))
     }
 
-    /// Loads the keys before the first call. A failure is not one yet: the next call tries again.
+    /// Loads the keys before the first call. `now` is in epoch seconds. A failure is logged and
+    /// otherwise ignored, because the next call tries again.
     pub async fn load(&self, now: u64) {
-        if let Source::Live(live) = &self.0 {
-            live.wait_for_turn_and_look_for(Want::Keys, now).await;
+        if let Source::Remote(remote) = &self.0 {
+            remote.lookup_coalesced(LookupReason::NoKeys, now).await;
         }
     }
 
-    /// The key that verifies tokens with this `kid`. `now` is in epoch seconds.
+    /// The key with this `kid`. `now` is in epoch seconds. Does a lookup if the key is not cached or
+    /// is stale.
     ///
     /// # Errors
-    /// [`KeyError::UnknownKid`] once it has been looked for, [`KeyError::Unavailable`] while there are no usable keys.
+    /// [`KeyError::UnknownKid`] if usable keys are available but none has this `kid`, and
+    /// [`KeyError::Unavailable`] if no usable keys are available.
     pub async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
         match &self.0 {
             Source::Pinned(keys) => keys.key(kid).cloned().ok_or(KeyError::UnknownKid),
-            Source::Live(live) => live.key(kid, now).await,
+            Source::Remote(remote) => remote.key(kid, now).await,
         }
     }
 
-    /// For how many seconds the keys in memory have been known, be they too old to use or not; `None` for pinned ones, and
-    /// without any.
+    /// Age of the cached keys in seconds, even if they have expired. `None` for pinned keys or an
+    /// empty cache. `now` is in epoch seconds.
     #[must_use]
-    pub fn age(&self, now: u64) -> Option<u64> {
+    pub fn age_seconds(&self, now: u64) -> Option<u64> {
         match &self.0 {
             Source::Pinned(_) => None,
-            Source::Live(live) => live.known().map(|known| now.saturating_sub(known.fetched_at)),
+            Source::Remote(remote) => remote.cached().map(|cached| now.saturating_sub(cached.fetched_at)),
         }
     }
 }
 
-impl Live {
+impl Remote {
     async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
-        let known = self.usable(now);
-        let key = known.as_ref().and_then(|known| known.keys.key(kid)).cloned();
-        match (known, key) {
-            (Some(known), Some(key)) if now < known.refresh_at => return Ok(key),
-            // Somebody is refreshing already: what is known is good until it is done.
-            (Some(_), Some(key)) => match self.slots.try_lock() {
-                Ok(mut slots) => Box::pin(self.look_for(Want::FreshKeys, &mut slots, now)).await,
+        let cached = self.unexpired(now);
+        let key = cached.as_ref().and_then(|cached| cached.keys.key(kid)).cloned();
+        match (cached, key) {
+            (Some(cached), Some(key)) if now < cached.refresh_at => return Ok(key),
+            (Some(_), Some(key)) => match self.cooldowns.try_lock() {
+                Ok(mut cooldowns) => Box::pin(self.lookup(LookupReason::Stale, &mut cooldowns, now)).await,
+                // Another call does a lookup already. The key is still valid, so do not wait.
                 Err(_) => return Ok(key),
             },
-            (Some(_), None) => self.wait_for_turn_and_look_for(Want::Kid(kid), now).await,
-            (None, _) => self.wait_for_turn_and_look_for(Want::Keys, now).await,
+            (Some(_), None) => self.lookup_coalesced(LookupReason::UnknownKid(kid), now).await,
+            (None, _) => self.lookup_coalesced(LookupReason::NoKeys, now).await,
         }
-        let known = self.usable(now).ok_or(KeyError::Unavailable)?;
-        known.keys.key(kid).cloned().ok_or(KeyError::UnknownKid)
+        let cached = self.unexpired(now).ok_or(KeyError::Unavailable)?;
+        cached.keys.key(kid).cloned().ok_or(KeyError::UnknownKid)
     }
 
-    async fn wait_for_turn_and_look_for(&self, want: Want<'_>, now: u64) {
-        let looks = self.looks.load(Ordering::Relaxed);
-        let mut slots = self.slots.lock().await;
-        if looks == self.looks.load(Ordering::Relaxed) {
-            Box::pin(self.look_for(want, &mut slots, now)).await;
-            self.looks.fetch_add(1, Ordering::Relaxed);
+    /// Does a lookup. If another call is doing one, waits for that one and shares its result, good
+    /// or bad.
+    async fn lookup_coalesced(&self, reason: LookupReason<'_>, now: u64) {
+        let completed = self.completed_lookups.load(Ordering::Relaxed);
+        let mut cooldowns = self.cooldowns.lock().await;
+        if completed == self.completed_lookups.load(Ordering::Relaxed) {
+            Box::pin(self.lookup(reason, &mut cooldowns, now)).await;
+            self.completed_lookups.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The table first, then Okta under the lease. The slot is taken before anything is asked, so that failures count;
-    /// only a store without any keys has nothing to go on with and always asks.
+    /// Reads the table, then asks Okta under the lease. The caller finds the result in the cache.
     ///
-    /// The future holds those of all requests: whoever awaits it boxes it, or every call would move them.
-    async fn look_for(&self, want: Want<'_>, slots: &mut Slots, now: u64) {
-        let slot = match want {
-            Want::Keys => &mut 0,
-            Want::FreshKeys => &mut slots.for_fresh_keys,
-            Want::Kid(_) => &mut slots.for_a_kid,
+    /// The cooldown is set before any request, so that failures count. It does not apply if no keys
+    /// are cached, because then no call can succeed without a lookup.
+    ///
+    /// The future is large (14 KB): callers box it, so that other calls do not have to move it.
+    async fn lookup(&self, reason: LookupReason<'_>, cooldowns: &mut Cooldowns, now: u64) {
+        let next_lookup_at = match reason {
+            LookupReason::NoKeys => None,
+            LookupReason::Stale => Some(&mut cooldowns.next_refresh_check_at),
+            LookupReason::UnknownKid(_) => Some(&mut cooldowns.next_kid_lookup_at),
         };
-        if now < *slot {
-            return;
+        if let Some(next_lookup_at) = next_lookup_at {
+            if now < *next_lookup_at {
+                return;
+            }
+            *next_lookup_at = now + LOOKUP_COOLDOWN;
         }
-        *slot = now + LOOK_COOLDOWN;
 
-        let (table, seen) = self.read_table(now).await;
-        let cooling = self.usable(now).is_some() && now < slots.okta;
-        if self.has(want, now) || cooling || now < slots.okta_wants || self.was_just_refreshed(want, now) {
+        let (table, item) = self.read_table(now).await;
+        let in_cooldown = self.unexpired(now).is_some() && now < cooldowns.next_fetch_at;
+        if self.satisfies(reason, now)
+            || in_cooldown
+            || now < cooldowns.retry_after_until
+            || self.was_just_refreshed(reason, now)
+        {
             return;
         }
         match table {
-            Some(table) => self.refresh_under_lease(table, seen, want, slots, now).await,
-            None => self.refresh(None, slots, now).await,
+            Some(table) => self.refresh_under_lease(table, item, reason, cooldowns, now).await,
+            None => self.refresh(None, cooldowns, now).await,
         }
     }
 
-    /// Asks Okta if nobody else does. Who loses carries on with known keys; having none, it waits for the winner's, then
-    /// tries to take the lease over from it, and goes to Okta without one in the end.
+    /// Asks Okta if no other instance does.
+    ///
+    /// If another instance holds the lease:
+    /// - with stale keys, returns at once;
+    /// - with no keys or an unknown `kid`, waits up to [`LEASE_WAIT`] for the owner's keys;
+    /// - if there are still no keys, tries to take the lease over, because the owner may be dead;
+    /// - if yet another instance has taken it over, waits up to [`REFRESH_TIMEOUT`], and in the end
+    ///   asks Okta without the lease.
     async fn refresh_under_lease(
         &self,
         table: &KeysTable,
-        mut seen: UntrustedItem,
-        want: Want<'_>,
-        slots: &mut Slots,
+        mut item: UntrustedItem,
+        reason: LookupReason<'_>,
+        cooldowns: &mut Cooldowns,
         now: u64,
     ) {
-        for (lease, patience) in [(Lease::IfFree, WAIT), (Lease::TakeOver, REFRESH)] {
-            match table.claim(self.okta.url(), &seen, lease, now).await {
-                Ok(Claim::Won) => return self.refresh(Some((table, &seen)), slots, now).await,
-                Ok(Claim::Lost(item)) if matches!(want, Want::FreshKeys) => {
-                    self.adopt(&item, now);
-                    if item.is_being_refreshed(now) {
-                        slots.for_fresh_keys = now + KeysTable::REFRESH_TAKES_AT_MOST;
+        for (lease, longest_wait) in [(Lease::IfFree, LEASE_WAIT), (Lease::TakeOver, REFRESH_TIMEOUT)] {
+            match table.acquire_lease(self.endpoint.url(), &item, lease, now).await {
+                Ok(LeaseAttempt::Acquired) => return self.refresh(Some((table, &item)), cooldowns, now).await,
+                Ok(LeaseAttempt::HeldByOther(current)) if matches!(reason, LookupReason::Stale) => {
+                    self.accept_if_newer(&current, now);
+                    if current.is_being_refreshed(now) {
+                        // Look for the owner's keys as soon as it should have written them.
+                        cooldowns.next_refresh_check_at = now + KeysTable::REFRESH_TIMEOUT_SECONDS;
                     }
-                    return; // nobody waits for what is due: it is still good
+                    // Keys past `refresh_at` are still valid: return without waiting.
+                    return;
                 }
-                Ok(Claim::Lost(item)) => seen = self.wait_for_owner(table, item, want, patience, now).await,
+                Ok(LeaseAttempt::HeldByOther(current)) => {
+                    item = self.wait_for_owner(table, current, reason, longest_wait, now).await;
+                }
                 Err(error) => {
-                    self.say_that_the_table_failed(&error);
-                    return self.refresh(None, slots, now).await;
+                    KeyRefresh::log_table_error(self.endpoint.url(), &error);
+                    return self.refresh(None, cooldowns, now).await;
                 }
             }
-            if self.usable(now).is_some() || seen.is_held(now) {
+            if self.unexpired(now).is_some() || item.is_rate_limited(now) {
                 return;
             }
         }
-        self.refresh(Some((table, &seen)), slots, now).await;
+        self.refresh(Some((table, &item)), cooldowns, now).await;
     }
 
-    /// What the table has, taken over if it is good. A table that does not answer is not asked again by this call.
+    /// Reads the item, and puts its keys into the cache if they are newer. If the table fails,
+    /// returns no table, so that this lookup does not use it again.
     async fn read_table(&self, now: u64) -> (Option<&KeysTable>, UntrustedItem) {
         let Some(table) = &self.table else { return (None, UntrustedItem::default()) };
-        match table.read(self.okta.url()).await {
+        match table.read(self.endpoint.url()).await {
             Ok(item) => {
-                self.adopt(&item, now);
+                self.accept_if_newer(&item, now);
                 (Some(table), item)
             }
             Err(error) => {
-                self.say_that_the_table_failed(&error);
+                KeyRefresh::log_table_error(self.endpoint.url(), &error);
                 (None, UntrustedItem::default())
             }
         }
     }
 
-    fn say_that_the_table_failed(&self, error: &TableError) {
-        warn!(
-            key_refreshes = 1_u64,
-            keys_source = "table",
-            result = "failed",
-            keys_endpoint = self.okta.url(),
-            %error,
-            "going on without the table"
-        );
-    }
-
-    /// Asks Okta, and shares what it answers through the table, in the place of the item that was seen there.
-    async fn refresh(&self, table: Option<(&KeysTable, &UntrustedItem)>, slots: &mut Slots, now: u64) {
-        if self.usable(now).is_some() {
-            slots.okta = now + OKTA_COOLDOWN;
+    /// Asks Okta. With a table, shares the keys or the `Retry-After` through it; the item there must
+    /// not have changed since it was read.
+    async fn refresh(&self, table: Option<(&KeysTable, &UntrustedItem)>, cooldowns: &mut Cooldowns, now: u64) {
+        if self.unexpired(now).is_some() {
+            cooldowns.next_fetch_at = now + FETCH_COOLDOWN;
         }
-        let written = match self.okta.fetch().await {
+        let written = match self.endpoint.fetch().await {
             Ok(fetched) => {
-                let known = self.remember(self.freshness.of_okta(fetched.keys, fetched.max_age, now));
-                info!(
-                    key_refreshes = 1_u64,
-                    keys_source = "okta",
-                    result = "ok",
-                    keys_endpoint = self.okta.url(),
-                    usable_keys = known.keys.len(),
-                    refresh_in_seconds = known.refresh_at - now,
-                    "keys refreshed"
-                );
+                let cached = self.replace(self.refresh_policy.for_fetched(fetched.keys, fetched.max_age, now));
+                KeyRefresh::log_fetched(self.endpoint.url(), cached.keys.len(), cached.refresh_at - now);
                 match table {
-                    Some((table, seen)) => table.write(self.okta.url(), &known, seen).await,
+                    Some((table, expected)) => table.write(self.endpoint.url(), &cached, expected).await,
                     None => Ok(()),
                 }
             }
             Err(error) => {
-                warn!(
-                    key_refreshes = 1_u64,
-                    keys_source = "okta",
-                    result = "failed",
-                    keys_endpoint = self.okta.url(),
-                    %error,
-                    "the keys cannot be refreshed"
-                );
+                KeyRefresh::log_fetch_error(self.endpoint.url(), &error);
                 let FetchError::RetryAfter { seconds } = error else { return };
-                let seconds = seconds.clamp(1, KeysTable::LONGEST_HOLD);
-                slots.okta_wants = now + seconds;
+                let seconds = seconds.clamp(1, KeysTable::MAX_RETRY_AFTER_SECONDS);
+                cooldowns.retry_after_until = now + seconds;
                 match table {
-                    Some((table, _)) => table.hold(self.okta.url(), seconds, now).await,
+                    Some((table, _)) => table.set_retry_after(self.endpoint.url(), seconds, now).await,
                     None => Ok(()),
                 }
             }
         };
         if let Err(error) = written {
-            warn!(keys_endpoint = self.okta.url(), %error, "the other instances do not know");
+            self.log_write_error(&error);
         }
     }
 
-    /// Reads the item again and again, for `patience` at most, while its owner can be expected to write it. Returns it as it
-    /// was read last.
+    /// Reads the item repeatedly, for at most `longest_wait`, until it has keys that are good enough
+    /// or its owner is probably dead. Returns the item as it was read last.
     async fn wait_for_owner(
         &self,
         table: &KeysTable,
         mut item: UntrustedItem,
-        want: Want<'_>,
-        patience: Duration,
+        reason: LookupReason<'_>,
+        longest_wait: Duration,
         now: u64,
     ) -> UntrustedItem {
-        let written = async {
+        let poll = async {
             loop {
-                self.adopt(&item, now);
-                // Known keys are good enough to go on with; only an unknown kid is worth the wait then.
-                let content = self.usable(now).is_some() && !matches!(want, Want::Kid(_));
-                if self.has(want, now) || content || !item.is_being_refreshed(now) {
+                self.accept_if_newer(&item, now);
+                // Any usable keys are good enough, unless the lookup is for an unknown kid.
+                let good_enough = self.unexpired(now).is_some() && !matches!(reason, LookupReason::UnknownKid(_));
+                if self.satisfies(reason, now) || good_enough || !item.is_being_refreshed(now) {
                     return;
                 }
-                sleep(WAIT_STEP).await;
-                if let Ok(read) = table.read(self.okta.url()).await {
+                sleep(LEASE_POLL_INTERVAL).await;
+                if let Ok(read) = table.read(self.endpoint.url()).await {
                     item = read;
                 }
             }
         };
-        // In vain or not: what comes next looks at what is known then.
-        let _ = timeout(patience, written).await;
+        // The caller checks the cache again, so it does not matter whether the time was up.
+        let _ = timeout(longest_wait, poll).await;
         item
     }
 
-    /// An unknown kid is no reason to refresh what was refreshed less than [`OKTA_COOLDOWN`] ago.
-    fn was_just_refreshed(&self, want: Want<'_>, now: u64) -> bool {
-        matches!(want, Want::Kid(_)) && self.usable(now).is_some_and(|known| now < known.fetched_at + OKTA_COOLDOWN)
+    /// Whether an unknown `kid` comes less than [`FETCH_COOLDOWN`] after the last refresh. Okta is
+    /// not asked again then, because the `kid` is most likely forged.
+    fn was_just_refreshed(&self, reason: LookupReason<'_>, now: u64) -> bool {
+        matches!(reason, LookupReason::UnknownKid(_))
+            && self.unexpired(now).is_some_and(|cached| now < cached.fetched_at + FETCH_COOLDOWN)
     }
 
-    fn has(&self, want: Want<'_>, now: u64) -> bool {
-        self.usable(now).is_some_and(|known| match want {
-            Want::Keys | Want::FreshKeys => now < known.refresh_at,
-            Want::Kid(kid) => known.keys.key(kid).is_some(),
+    /// Whether the cached keys are what the lookup is for.
+    fn satisfies(&self, reason: LookupReason<'_>, now: u64) -> bool {
+        self.unexpired(now).is_some_and(|cached| match reason {
+            LookupReason::NoKeys | LookupReason::Stale => now < cached.refresh_at,
+            LookupReason::UnknownKid(kid) => cached.keys.key(kid).is_some(),
         })
     }
 
-    fn usable(&self, now: u64) -> Option<Arc<KnownKeys>> {
-        self.known().filter(|known| now < known.expires_at)
+    /// The cached keys, if they may still be used.
+    fn unexpired(&self, now: u64) -> Option<Arc<CachedKeys>> {
+        self.cached().filter(|cached| now < cached.expires_at)
     }
 
-    fn known(&self) -> Option<Arc<KnownKeys>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn cached(&self) -> Option<Arc<CachedKeys>> {
+        self.cached.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes an item's keys over if they are usable, and newer than those known or others of the same second.
-    fn adopt(&self, item: &UntrustedItem, now: u64) {
-        let Some(found) = item.keys(now).map(|found| self.freshness.of_table(found)) else { return };
-        // Two fetches within one second can stand on both sides of a rotation.
-        let news = self.usable(now).is_none_or(|known| {
-            known.fetched_at < found.fetched_at
-                || (known.fetched_at == found.fetched_at && known.keys.json() != found.keys.json())
+    /// Puts an item's keys into the cache if they are usable and newer than the cached ones.
+    ///
+    /// Two fetches within one second can be before and after a rotation, so equal `fetched_at` with
+    /// different keys also counts as newer.
+    fn accept_if_newer(&self, item: &UntrustedItem, now: u64) {
+        let Some(candidate) = item.keys(now).map(|keys| self.refresh_policy.clamped(keys)) else { return };
+        let is_newer = self.unexpired(now).is_none_or(|cached| {
+            cached.fetched_at < candidate.fetched_at
+                || (cached.fetched_at == candidate.fetched_at && cached.keys.json() != candidate.keys.json())
         });
-        if now < found.expires_at && news {
-            let known = self.remember(found);
-            info!(
-                key_refreshes = 1_u64,
-                keys_source = "table",
-                result = "ok",
-                keys_endpoint = self.okta.url(),
-                usable_keys = known.keys.len(),
-                age_seconds = now.saturating_sub(known.fetched_at),
-                "keys loaded"
-            );
+        if now < candidate.expires_at && is_newer {
+            let cached = self.replace(candidate);
+            let age_seconds = now.saturating_sub(cached.fetched_at);
+            KeyRefresh::log_loaded(self.endpoint.url(), cached.keys.len(), age_seconds);
         }
     }
 
-    fn remember(&self, known: KnownKeys) -> Arc<KnownKeys> {
-        let known = Arc::new(known);
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
-        known
+    /// Replaces the cached keys, and returns the new ones.
+    fn replace(&self, keys: CachedKeys) -> Arc<CachedKeys> {
+        let keys = Arc::new(keys);
+        *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&keys));
+        keys
+    }
+}
+
+impl Remote {
+    /// The other instances do not get the new keys, or the `Retry-After`. This is not a failed
+    /// refresh, so it does not count as one in the metric.
+    fn log_write_error(&self, error: &TableError) {
+        warn!(keys_endpoint = self.endpoint.url(), %error, "could not write the keys table");
     }
 }

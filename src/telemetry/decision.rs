@@ -9,7 +9,7 @@ use super::{
     emf::{BY_FUNCTION, Metric, MetricLine},
     write,
 };
-use crate::authorizer::{Decision, Outcome};
+use crate::decision::{Decision, Outcome};
 
 /// The decision line. Absent members are left out.
 #[derive(Serialize)]
@@ -48,8 +48,6 @@ struct DecisionLine<'a> {
 }
 
 impl MetricLine for DecisionLine<'_> {
-    const MESSAGE: &'static str = "decision";
-
     fn metrics(&self) -> Vec<Metric> {
         const BY_OUTCOME: &[&[&str]] = &[&["function_name"], &["function_name", "outcome"]];
         const BY_REASON: &[&[&str]] = &[&["function_name"], &["function_name", "reason"]];
@@ -102,7 +100,7 @@ pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&
         request_id,
         xray_trace_id: xray_header.and_then(trace_id).map(escape_for_log),
     };
-    write(if is_fault { Level::ERROR } else { Level::INFO }, &line);
+    write(if is_fault { Level::ERROR } else { Level::INFO }, "decision", &line);
 }
 
 /// The trace's id in X-Ray's header: `Root=1-…;Parent=…;Sampled=1`.

@@ -8,9 +8,6 @@ use serde::Serialize;
 /// A log line with metrics. It serializes as a JSON object that has a member for each metric and for
 /// each dimension.
 pub(crate) trait MetricLine: Serialize {
-    /// The line's `message`.
-    const MESSAGE: &'static str;
-
     /// The metrics that are present in this line.
     fn metrics(&self) -> Vec<Metric>;
 }

@@ -1,19 +1,20 @@
-//! Is a verified token still active? Asked of Okta, where the deployer wants revocations to count at once.
+//! Asks Okta whether a verified token is still active. Optional: for deployers who need a revoked
+//! token to be refused at once.
 
 use std::fmt;
 
 use reqwest::{StatusCode, Url};
 use url::form_urlencoded::byte_serialize;
 
-use super::{BearerToken, json::Object};
-use crate::keys::HttpsClient;
+use super::BearerToken;
+use crate::{https::HttpsClient, policy::JsonObject};
 
-/// How the authorizer names itself to Okta. Its `Debug` does not show the secret.
+/// The client as which the authorizer authenticates to Okta. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCredentials {
-    /// `OKTA_CLIENT_ID`.
+    /// The client id, from `OKTA_CLIENT_ID`.
     pub id: String,
-    /// `OKTA_CLIENT_SECRET`; a public client has none.
+    /// The client secret, from `OKTA_CLIENT_SECRET`. `None` for a public client.
     pub secret: Option<String>,
 }
 
@@ -31,50 +32,58 @@ pub struct Introspection {
     client: HttpsClient,
 }
 
-/// There is no answer that says whether the token is active.
+/// Introspection failed, so it is unknown whether the token is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoAnswer;
+pub struct IntrospectionError;
 
 impl Introspection {
-    /// The largest answer that is read: 64 KiB.
+    /// The size limit of a response: 64 KiB.
     const MAX_BYTES: usize = 64 * 1024;
 
-    /// The endpoint at `url`, asked through `client` in the name of `credentials`.
+    /// The endpoint at `url`, reached through `client`, with these `credentials`.
     #[must_use]
     pub fn new(url: Url, credentials: ClientCredentials, client: HttpsClient) -> Self {
         Self { url, credentials, client }
     }
 
-    /// Asks once, for 2 s at most. A confidential client authenticates by HTTP Basic (RFC 6749 §2.3.1), a public one
-    /// names itself in the form, as Okta wants it.
+    /// Whether the token is active, in one request of at most 2 s.
+    ///
+    /// A client with a secret authenticates with HTTP Basic (RFC 6749 §2.3.1). A public client sends
+    /// its id in the form, because Okta requires it.
+    ///
+    /// Source: Okta developer documentation, "Custom Authorization Server", `/v1/introspect`:
+    /// <https://developer.okta.com/docs/api/openapi/okta-oauth/oauth/tag/CustomAS/>.
     ///
     /// # Errors
-    /// [`NoAnswer`] for anything but a 200 with a boolean `active`.
-    pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, NoAnswer> {
-        let answer = self.ask(token).await?;
-        // RFC 7662 §2.2: `active` is required, everything else optional.
-        match Object::parse(&answer).ok_or(NoAnswer)?.member("active") {
+    /// [`IntrospectionError`] unless the response has status 200 and is a JSON object with a boolean
+    /// `active`.
+    pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, IntrospectionError> {
+        let response = self.request(token).await?;
+        // RFC 7662 §2.2: only `active` is required.
+        match JsonObject::parse(&response).ok_or(IntrospectionError)?.raw("active") {
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            _ => Err(NoAnswer),
+            _ => Err(IntrospectionError),
         }
     }
 
-    async fn ask(&self, token: &BearerToken<'_>) -> Result<Vec<u8>, NoAnswer> {
+    /// Sends the request, and returns the body of the response.
+    async fn request(&self, token: &BearerToken<'_>) -> Result<Vec<u8>, IntrospectionError> {
         let mut form = vec![("token", token.as_str()), ("token_type_hint", "access_token")];
-        let request = self.client.client().map_err(|_| NoAnswer)?.post(self.url.clone());
+        let request = self.client.client().map_err(|_| IntrospectionError)?.post(self.url.clone());
         let request = if let Some(secret) = &self.credentials.secret {
-            let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-            request.basic_auth(encoded(&self.credentials.id), Some(encoded(secret)))
+            // RFC 6749 §2.3.1: id and secret are form-encoded before they are used in HTTP Basic.
+            let form_encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+            request.basic_auth(form_encoded(&self.credentials.id), Some(form_encoded(secret)))
         } else {
             form.push(("client_id", &self.credentials.id));
             request
         };
-        let response = request.form(&form).send().await.map_err(|_| NoAnswer)?;
+        let response = request.form(&form).send().await.map_err(|_| IntrospectionError)?;
         if response.status() != StatusCode::OK {
-            return Err(NoAnswer);
+            return Err(IntrospectionError);
         }
-        HttpsClient::bounded_body(response, Self::MAX_BYTES).await.ok().flatten().ok_or(NoAnswer)
+        HttpsClient::read_limited(response, Self::MAX_BYTES).await.ok().flatten().ok_or(IntrospectionError)
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use okta_authorizer::{
     authorizer::{Authorizer, Decision, Outcome},
     config::{Config, ConfigError},
-    keys::{HttpsClient, Roots},
+    https::{HttpsClient, TrustAnchors},
     token::Refusal,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -107,7 +107,7 @@ fn load(jwks: &Value, variables: &[(&str, &str)], rules: Option<&str>) -> Result
         set.or(otherwise).map(Into::into)
     };
     let config = Config::load(variable, |_| Ok(rules.unwrap_or_default().to_owned()))?;
-    Ok(Authorizer::new(config, None, &HttpsClient::new(Roots::Embedded)))
+    Ok(Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)))
 }
 
 /// With the keys `main` and `second`.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use okta_authorizer::keys::{KeyStore, KeysEndpoint};
+use okta_authorizer::{
+    https::{HttpsClient, TrustAnchors},
+    keys::{KeyStore, KeysEndpoint},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
         tls::{Authority, Certificate, TlsFront},
         with, without,
     },
-    world::{FOUND, FRESHNESS, UNAVAILABLE, UNKNOWN, World, authority, main_alone},
+    world::{FOUND, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, World, authority, main_alone},
 };
 
 /// When keys of [`START`] are due.
@@ -290,7 +293,7 @@ async fn a_certificate_that_is_not_trusted_is_an_okta_that_is_down() {
         let good = TlsFront::start(authority(), Certificate::Good, world.okta.address).await;
         let switch = Switch::start(address(&bad)).await;
         let endpoint = format!("https://localhost:{}/oauth2/default/v1/keys", switch.port);
-        let instance = world.instance_of(&endpoint, FRESHNESS);
+        let instance = world.instance_of(&endpoint, REFRESH_POLICY);
         world.walk(&mut faults, &instance, &[("main", START, (UNAVAILABLE, 0, 2))]).await;
         switch.lead_to(address(&good));
         world.walk(&mut faults, &instance, &[("main", START + 30, (FOUND, 1, 3))]).await;
@@ -353,9 +356,9 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
 #[tokio::test]
 async fn without_a_table_an_instance_lives_by_itself() {
     let world = World::new("no table").await;
-    let client = okta_authorizer::keys::HttpsClient::new(okta_authorizer::keys::Roots::Embedded);
+    let client = HttpsClient::new(TrustAnchors::Embedded);
     let endpoint = KeysEndpoint::new(world.okta.keys_endpoint().parse().unwrap(), client);
-    let instance = KeyStore::live(endpoint, None, FRESHNESS);
+    let instance = KeyStore::remote(endpoint, None, REFRESH_POLICY);
     world.okta.answer(Reply::HangUp);
     world
         .expect(&instance, &[("main", START - 1, (UNAVAILABLE, 1, 0)), ("main", START - 1, (UNAVAILABLE, 1, 0))])

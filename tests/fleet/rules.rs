@@ -1,4 +1,4 @@
-//! Design 5, rule by rule and to the second: the lease, one look for many calls, freshness, cooldowns, holds.
+//! Design 5, rule by rule and to the second: the lease, one look for many calls, refresh times, cooldowns, holds.
 
 use std::{
     cell::RefCell,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use okta_authorizer::keys::{Freshness, KeyStore};
+use okta_authorizer::keys::{KeyStore, RefreshPolicy};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -22,7 +22,7 @@ use crate::{
         table::item,
         with, without,
     },
-    world::{Call, FOUND, FRESHNESS, UNAVAILABLE, UNKNOWN, World, main_alone},
+    world::{Call, FOUND, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, World, main_alone},
 };
 
 /// When keys of [`START`] are due.
@@ -324,8 +324,8 @@ async fn max_age_shortens_the_refresh_to_a_minute_at_least_and_never_lengthens_i
         let world = World::new(name).await;
         let body = jwks(&[keys::main()]).to_string();
         world.okta.answer(Reply::Body { headers: headers.to_owned(), body });
-        let freshness = Freshness { refresh_seconds, ..FRESHNESS };
-        let (one, other) = (world.instance_with(freshness), world.instance_with(freshness));
+        let refresh_policy = RefreshPolicy { refresh_seconds, ..REFRESH_POLICY };
+        let (one, other) = (world.instance_with(refresh_policy), world.instance_with(refresh_policy));
         let due = START + expected;
         world.walk(&mut faults, &one, &[("main", START, (FOUND, 1, 3)), ("main", due - 1, (FOUND, 0, 0))]).await;
         // Who has them from the table has their age along with them.
@@ -341,7 +341,7 @@ async fn an_instance_keeps_to_its_own_limits_whatever_the_item_allows() {
     let world = World::new("limits").await;
     world.table.put(&world.item(&[keys::main()], START));
     world.okta.answer(Reply::HangUp);
-    let strict = world.instance_with(Freshness { refresh_seconds: 900, max_stale_seconds: 1_800 });
+    let strict = world.instance_with(RefreshPolicy { refresh_seconds: 900, max_stale_seconds: 1_800 });
     let calls = [
         ("main", START + 100, (FOUND, 0, 1)),
         ("main", START + 899, (FOUND, 0, 0)),
@@ -350,7 +350,7 @@ async fn an_instance_keeps_to_its_own_limits_whatever_the_item_allows() {
         ("main", START + 1_840, (UNAVAILABLE, 1, 2)),
     ];
     world.expect(&strict, &calls).await;
-    let lax = world.instance_with(Freshness { refresh_seconds: 7_200, max_stale_seconds: 172_800 });
+    let lax = world.instance_with(RefreshPolicy { refresh_seconds: 7_200, max_stale_seconds: 172_800 });
     // The item's own times are as good a limit.
     world.expect(&lax, &[("main", START + 3_599, (FOUND, 0, 1)), ("main", START + 3_600, (FOUND, 1, 2))]).await;
     world.expect(&lax, &[("main", START + 86_400, (UNAVAILABLE, 1, 2))]).await;
@@ -443,7 +443,7 @@ async fn a_rotation_is_picked_up_at_once_or_within_40_seconds() {
 async fn several_issuers_share_a_table_without_touching_each_others_item() {
     let world = World::new("two issuers").await;
     let other = Okta::start(Reply::keys(&jwks(&[keys::second()]))).await;
-    let (one, two) = (world.instance(), world.instance_of(&other.keys_endpoint(), FRESHNESS));
+    let (one, two) = (world.instance(), world.instance_of(&other.keys_endpoint(), REFRESH_POLICY));
     let item_of_two = || world.table.item(&other.keys_endpoint());
     world.expect(&one, &[("main", START, (FOUND, 1, 3)), ("second", START, (UNKNOWN, 0, 1))]).await;
     assert_eq!(item_of_two(), None);
@@ -467,6 +467,6 @@ async fn several_issuers_share_a_table_without_touching_each_others_item() {
     let spoilt: Value =
         with(&item(&world.okta.keys_endpoint(), &jwks(&[keys::second()]), DUE, 0), &json!({ "keys": { "S": "" } }));
     world.table.put(&spoilt);
-    let new = world.instance_of(&other.keys_endpoint(), FRESHNESS);
+    let new = world.instance_of(&other.keys_endpoint(), REFRESH_POLICY);
     world.expect(&new, &[("second", DUE + 50, (FOUND, 0, 1))]).await;
 }

@@ -16,7 +16,10 @@ use aws_sdk_dynamodb::{
     error::BoxError,
 };
 use futures_util::future::join_all;
-use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable, Roots};
+use okta_authorizer::{
+    https::{HttpsClient, TrustAnchors},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+};
 
 use crate::support::{
     keys,
@@ -83,7 +86,7 @@ pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::C
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::for_tests())
         .endpoint_url(endpoint)
-        .http_client(HttpsClient::new(Roots::Embedded).for_aws())
+        .http_client(HttpsClient::new(TrustAnchors::Embedded).aws_sdk_client())
         .retry_config(RetryConfig::disabled())
         .interceptor(Count(requests))
         .build();
@@ -108,12 +111,12 @@ impl Fleet {
         let table_requests = Arc::new(AtomicUsize::new(0));
         let shared =
             endpoint.map(|endpoint| KeysTable::new(client(&endpoint, table_requests.clone()), TABLE.to_owned()));
-        let freshness = Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
+        let refresh_policy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
         let stores = (0..instances)
             .map(|_| {
-                let client = HttpsClient::new(Roots::Embedded);
+                let client = HttpsClient::new(TrustAnchors::Embedded);
                 let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
-                KeyStore::live(endpoint, shared.clone(), freshness)
+                KeyStore::remote(endpoint, shared.clone(), refresh_policy)
             })
             .collect();
         Self { okta, stores, table_requests, _table: table }

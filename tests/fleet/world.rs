@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use okta_authorizer::keys::{Freshness, HttpsClient, KeyError, KeyStore, KeysEndpoint, KeysTable, Roots};
+use okta_authorizer::{
+    https::{HttpsClient, TrustAnchors},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+};
 use serde_json::Value;
 
 use crate::{
@@ -28,7 +31,7 @@ pub const UNKNOWN: Result<(), KeyError> = Err(KeyError::UnknownKid);
 pub const UNAVAILABLE: Result<(), KeyError> = Err(KeyError::Unavailable);
 
 /// As the program has it unless it is told otherwise.
-pub const FRESHNESS: Freshness = Freshness { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
+pub const REFRESH_POLICY: RefreshPolicy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
 
 /// Whom the instances trust.
 pub fn authority() -> &'static Authority {
@@ -62,7 +65,7 @@ impl World {
         Self {
             name: name.into(),
             okta: Okta::start(main_alone()).await,
-            client: HttpsClient::new(Roots::from_pem(&authority().pem).unwrap()),
+            client: HttpsClient::new(TrustAnchors::from_pem(&authority().pem).unwrap()),
             shared: KeysTable::new(client(&gate.endpoint, to_table.clone()), TABLE.to_owned()),
             table,
             gate,
@@ -73,17 +76,17 @@ impl World {
 
     /// An instance that has not started.
     pub fn instance(&self) -> KeyStore {
-        self.instance_with(FRESHNESS)
+        self.instance_with(REFRESH_POLICY)
     }
 
-    pub fn instance_with(&self, freshness: Freshness) -> KeyStore {
-        self.instance_of(&self.okta.keys_endpoint(), freshness)
+    pub fn instance_with(&self, refresh_policy: RefreshPolicy) -> KeyStore {
+        self.instance_of(&self.okta.keys_endpoint(), refresh_policy)
     }
 
     /// An instance that has its keys from another endpoint.
-    pub fn instance_of(&self, keys_endpoint: &str, freshness: Freshness) -> KeyStore {
+    pub fn instance_of(&self, keys_endpoint: &str, refresh_policy: RefreshPolicy) -> KeyStore {
         let endpoint = KeysEndpoint::new(keys_endpoint.parse().unwrap(), self.client.clone());
-        KeyStore::live(endpoint, Some(self.shared.clone()), freshness)
+        KeyStore::remote(endpoint, Some(self.shared.clone()), refresh_policy)
     }
 
     /// An instance that has loaded its keys, from wherever they are.

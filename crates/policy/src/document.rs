@@ -100,10 +100,13 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
         return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted: 0 };
     }
     let stage = stage_prefix(requested);
-    let denies: Vec<_> =
-        grants.deny.iter().map(|deny| (truncated(requested.resource_arn(&deny.resource)), deny.line)).collect();
-    let denied_by = denies.iter().find(|(pattern, _)| matches(pattern, requested.text())).map(|(_, line)| *line);
-    let mut denied: Vec<String> = denies.into_iter().map(|(resource, _)| resource).collect();
+    let mut denied: Vec<String> =
+        grants.deny.iter().map(|deny| truncated(requested.resource_arn(&deny.resource))).collect();
+    let denied_by = denied
+        .iter()
+        .zip(&grants.deny)
+        .find(|(pattern, _)| matches(pattern, requested.text()))
+        .map(|(_, deny)| deny.line);
     denied.dedup();
 
     let has_wildcard = grants.allow.iter().any(|allow| allow.resource.ends_with('*'));
@@ -431,7 +434,8 @@ mod tests {
         let tails: Vec<&str> = tails.iter().map(String::as_str).collect();
         for max_bytes in [1_024, 2_000, 3_000, 4_000, 5_000, 10_000] {
             for path_guard in [true, false] {
-                let policy = render(&grants(&tails, &["GET/d"]), &arn("GET/t/321/x"), PolicyOptions { max_bytes, path_guard });
+                let policy =
+                    render(&grants(&tails, &["GET/d"]), &arn("GET/t/321/x"), PolicyOptions { max_bytes, path_guard });
                 let bytes = policy.document.json().len();
                 assert!(bytes <= max_bytes, "{bytes} in {max_bytes}");
                 let kept = rows(&policy).iter().filter(|(effect, _)| *effect == Allow).count();
@@ -445,7 +449,8 @@ mod tests {
                 }
             }
         }
-        let cut = render(&grants(&tails, &[]), &arn("GET/other"), PolicyOptions { max_bytes: 4_000, path_guard: false });
+        let cut =
+            render(&grants(&tails, &[]), &arn("GET/other"), PolicyOptions { max_bytes: 4_000, path_guard: false });
         assert!(rows(&cut).contains(&row(Deny, "GET/other")) && cut.omitted > 0);
     }
 }

@@ -405,7 +405,10 @@ mod tests {
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":7"#).1, ["GET/a/7"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:\u0061"],"x":"q""#).1, ["GET/a/q"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":"zq""#).1, ["GET/a/q", "GET/a/zq"]);
-        assert_eq!(evaluate(r#""groups":["X"],"tenants":["1:a"],"x":"q""#), (Some("groups".to_owned()), vec![], vec![]));
+        assert_eq!(
+            evaluate(r#""groups":["X"],"tenants":["1:a"],"x":"q""#),
+            (Some("groups".to_owned()), vec![], vec![])
+        );
         assert_eq!(evaluate(r#""groups":["STAFF"],"x":"q""#).0.as_deref(), Some("tenants"));
         assert_eq!(
             evaluate(r#""groups":["STAFF"],"tenants":{},"x":"q""#),

@@ -29,7 +29,8 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, PatternError> {
     let mut pieces = Vec::new();
     let mut remaining = text;
     while !remaining.is_empty() {
-        let (literal, after) = remaining.split_once('{').map_or((remaining, None), |(literal, after)| (literal, Some(after)));
+        let (literal, after) =
+            remaining.split_once('{').map_or((remaining, None), |(literal, after)| (literal, Some(after)));
         if literal.contains('}') {
             return Err(PatternError::StrayBrace);
         }
@@ -190,7 +191,9 @@ mod tests {
     fn splits(value: &str, pieces: &[Piece]) -> usize {
         match pieces {
             [] => usize::from(value.is_empty()),
-            [Piece::Literal(text), rest @ ..] => value.strip_prefix(text.as_str()).map_or(0, |value| splits(value, rest)),
+            [Piece::Literal(text), rest @ ..] => {
+                value.strip_prefix(text.as_str()).map_or(0, |value| splits(value, rest))
+            }
             [Piece::Capture(_), rest @ ..] => {
                 let ends = value.char_indices().map(|(at, c)| at + c.len_utf8());
                 ends.map(|end| splits(&value[end..], rest)).sum()

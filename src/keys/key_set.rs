@@ -1,4 +1,4 @@
-//! A JWKS document (RFC 7517) as a set of keys that may verify RS256, and nothing else.
+//! Parses a JWKS document (RFC 7517). Only keys that may verify RS256 signatures are kept.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// An RSA public key of 2048 to 8192 bits, published for RS256 signatures. Cheap to clone.
+/// An RSA public key of 2048 to 8192 bits for RS256 signatures. Cheap to clone.
 #[derive(Clone)]
 pub struct VerifyingKey(Arc<DecodingKey>);
 
@@ -23,61 +23,64 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// The usable keys of one JWKS, at least one, by `kid`.
+/// The usable keys of one JWKS by `kid`. There is at least one.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: BTreeMap<String, VerifyingKey>,
     json: String,
 }
 
-/// Why a document is no [`KeySet`].
+/// Why a document is not a usable JWKS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// Over [`KeySet::MAX_BYTES`].
-    #[error("the JWKS has over {} bytes", KeySet::MAX_BYTES)]
+    /// Larger than [`KeySet::MAX_BYTES`].
+    #[error("the JWKS is larger than {} bytes", KeySet::MAX_BYTES)]
     TooLarge,
     /// Not a JSON object with an array `keys` (RFC 7517 §5).
     #[error("not a JSON object with an array `keys`")]
     NotAJwks,
-    /// Over [`KeySet::MAX_KEYS`].
-    #[error("the JWKS has {count} keys, over {}", KeySet::MAX_KEYS)]
+    /// More keys than [`KeySet::MAX_KEYS`].
+    #[error("the JWKS has {count} keys, more than {}", KeySet::MAX_KEYS)]
     TooManyKeys {
-        /// How many there are.
+        /// The number of keys in the document.
         count: usize,
     },
-    /// No key is left once the unusable ones are skipped.
-    #[error("the JWKS has no RSA key for RS256 with a kid of its own")]
+    /// All keys were skipped because they cannot be used.
+    #[error("the JWKS has no RSA key for RS256 with a unique kid")]
     NoUsableKey,
 }
 
 impl KeySet {
-    /// The largest document that is read: 256 KiB.
+    /// The size limit of a document: 256 KiB. A response from Okta is read up to this size.
     pub const MAX_BYTES: usize = 256 * 1024;
-    /// The most keys that a document may have, usable or not.
+    /// The largest number of keys in a document, usable or not.
     pub const MAX_KEYS: usize = 100;
 
-    /// Parses a JWKS. Keys that cannot verify RS256, or are marked for another use, are skipped without losing their
-    /// neighbours; of two different keys under one `kid` neither is used.
+    /// Parses a JWKS (RFC 7517 §5).
+    ///
+    /// Keys that cannot verify RS256, or that are marked for another use, are skipped; the other keys
+    /// are kept. If two different keys have the same `kid`, neither is used, because it is not clear
+    /// which one is meant.
     ///
     /// # Errors
-    /// A [`KeySetError`]; nothing is kept of a document that is not wholly read.
+    /// A [`KeySetError`] if the document breaks a limit, is not a JWKS, or has no usable key.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
         if json.len() > Self::MAX_BYTES {
             return Err(KeySetError::TooLarge);
         }
         let json = std::str::from_utf8(json).map_err(|_| KeySetError::NotAJwks)?;
-        let document: Document<'_> = object(json).ok_or(KeySetError::NotAJwks)?;
+        let document: JwksDocument<'_> = from_json_object(json).ok_or(KeySetError::NotAJwks)?;
         if document.keys.len() > Self::MAX_KEYS {
             return Err(KeySetError::TooManyKeys { count: document.keys.len() });
         }
-        // `None` marks a kid that two different keys claim.
+        // `None` marks a kid with two different keys.
         let mut by_kid: BTreeMap<String, Option<RsaKey>> = BTreeMap::new();
-        for (kid, key) in document.keys.into_iter().filter_map(usable) {
+        for (kid, key) in document.keys.into_iter().filter_map(parse_rs256_key) {
             by_kid
                 .entry(kid)
-                .and_modify(|known| {
-                    if known.as_ref() != Some(&key) {
-                        *known = None;
+                .and_modify(|earlier| {
+                    if earlier.as_ref() != Some(&key) {
+                        *earlier = None;
                     }
                 })
                 .or_insert_with(|| Some(key.clone()));
@@ -89,20 +92,20 @@ impl KeySet {
         Ok(Self { keys, json: json.to_owned() })
     }
 
-    /// The one key with this `kid`.
+    /// The key with this `kid`.
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&VerifyingKey> {
         self.keys.get(kid)
     }
 
-    /// How many keys are usable; at least one.
+    /// The number of usable keys, at least one.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a KeySet is never empty")]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The document as it was read.
+    /// The JSON text from which the set was parsed, unchanged.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
@@ -110,12 +113,13 @@ impl KeySet {
 }
 
 #[derive(Deserialize)]
-struct Document<'a> {
+struct JwksDocument<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
 
-/// The members of a JWK that decide (RFC 7517 §4, RFC 7518 §6.3.1). Private members are not even read.
+/// The members of a JWK that decide whether it can be used (RFC 7517 §4, RFC 7518 §6.3.1). All
+/// other members are ignored, also those of a private key.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -128,7 +132,7 @@ struct Jwk {
     e: String,
 }
 
-/// Big-endian, without leading zeros.
+/// Two unsigned integers, big-endian, without leading zeros.
 #[derive(Clone, PartialEq)]
 struct RsaKey {
     modulus: Vec<u8>,
@@ -141,13 +145,15 @@ impl From<RsaKey> for VerifyingKey {
     }
 }
 
-/// A struct out of a JSON object; serde would take its members in their order from an array as well.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+/// Reads a struct from a JSON object only. Without this check, serde would also read it from an
+/// array with the members in order.
+fn from_json_object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
 }
 
-fn usable(json: &RawValue) -> Option<(String, RsaKey)> {
-    let jwk: Jwk = object(json.get())?;
+/// The `kid` and the key of a JWK, if it may verify RS256 signatures (RFC 7517 §4, RFC 7518 §3.3).
+fn parse_rs256_key(json: &RawValue) -> Option<(String, RsaKey)> {
+    let jwk: Jwk = from_json_object(json.get())?;
     let for_rs256 = jwk.kty == "RSA"
         && !jwk.kid.is_empty()
         && jwk.public_key_use.is_none_or(|value| value == "sig")
@@ -156,15 +162,16 @@ fn usable(json: &RawValue) -> Option<(String, RsaKey)> {
     if !for_rs256 {
         return None;
     }
-    let key = RsaKey { modulus: unsigned(&jwk.n)?, exponent: unsigned(&jwk.e)? };
+    let key = RsaKey { modulus: decode_base64url_uint(&jwk.n)?, exponent: decode_base64url_uint(&jwk.e)? };
     let bits = key.modulus.len() * 8 - key.modulus.first()?.leading_zeros() as usize;
-    let exponent_is_usual = matches!(key.exponent.as_slice(), [3] | [1, 0, 1]);
-    let odd = key.modulus.last()? % 2 == 1;
-    ((2048..=8192).contains(&bits) && exponent_is_usual && odd).then_some((jwk.kid, key))
+    let common_exponent = matches!(key.exponent.as_slice(), [3] | [1, 0, 1]);
+    let odd_modulus = key.modulus.last()? % 2 == 1;
+    ((2048..=8192).contains(&bits) && common_exponent && odd_modulus).then_some((jwk.kid, key))
 }
 
-/// A `Base64urlUInt` (RFC 7518 §2); leading zeros, which it forbids and some servers send, are dropped.
-fn unsigned(text: &str) -> Option<Vec<u8>> {
+/// Decodes a `Base64urlUInt` (RFC 7518 §2). Leading zeros are removed: the RFC forbids them, but
+/// some servers send them. `None` for zero.
+fn decode_base64url_uint(text: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let first = bytes.iter().position(|byte| *byte != 0)?;
     bytes.get(first..).map(<[u8]>::to_vec)
@@ -174,31 +181,33 @@ fn unsigned(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn number(bits: usize, seed: u8) -> String {
+    /// An odd number of so many bits as a `Base64urlUInt`.
+    fn odd_number(bits: usize, seed: u8) -> String {
         let mut bytes = vec![seed; bits.div_ceil(8)];
         bytes[0] = 1 << ((bits - 1) % 8);
         *bytes.last_mut().unwrap() |= 1;
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn jwk(kid: &str, more: &str) -> String {
-        format!(r#"{{"kty":"RSA","kid":"{kid}","e":"AQAB","n":"{}"{more}}}"#, number(2048, 0xaa))
+    /// A good JWK, with more members at its end.
+    fn jwk(kid: &str, members: &str) -> String {
+        format!(r#"{{"kty":"RSA","kid":"{kid}","e":"AQAB","n":"{}"{members}}}"#, odd_number(2048, 0xaa))
     }
 
     fn parse(keys: &[String]) -> Result<KeySet, KeySetError> {
         KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes())
     }
 
-    /// Whether the key under `kid` `k` is used, with a good neighbour that must not be lost.
+    /// Whether the key with the `kid` `k` is used. A good key in the same set is the control.
     fn is_used(key: &str) -> bool {
-        let set = parse(&[key.to_owned(), jwk("neighbour", "")]).unwrap();
-        assert!(set.key("neighbour").is_some(), "{key}");
+        let set = parse(&[key.to_owned(), jwk("control", "")]).unwrap();
+        assert!(set.key("control").is_some(), "{key}");
         set.key("k").is_some()
     }
 
     #[test]
-    fn takes_keys_for_rs256_signatures() {
-        for more in [
+    fn keys_for_rs256_signatures_are_used() {
+        for members in [
             "",
             r#","use":"sig""#,
             r#","alg":"RS256""#,
@@ -206,13 +215,13 @@ mod tests {
             r#","use":null"#,
             r#","x5c":[1],"d":7,"status":"ACTIVE""#,
         ] {
-            assert!(is_used(&jwk("k", more)), "{more}");
+            assert!(is_used(&jwk("k", members)), "{members}");
         }
     }
 
     #[test]
-    fn skips_keys_for_anything_else_without_losing_their_neighbours() {
-        for more in [
+    fn keys_for_another_use_are_skipped() {
+        for members in [
             r#","use":"enc""#,
             r#","use":7"#,
             r#","alg":"PS256""#,
@@ -222,7 +231,7 @@ mod tests {
             r#","key_ops":"verify""#,
             r#","kid":"k""#,
         ] {
-            assert!(!is_used(&jwk("k", more)), "{more}");
+            assert!(!is_used(&jwk("k", members)), "{members}");
         }
         for key in ["null", "7", "[]", "{}", r#"{"kty":"RSA","kid":"k"}"#, r#"{"kty":"EC","kid":"k","crv":"P-256"}"#] {
             assert!(!is_used(key), "{key}");
@@ -232,15 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn holds_the_modulus_and_the_exponent_to_their_bounds() {
+    fn the_modulus_and_the_exponent_have_limits() {
         let key = |n: &str, e: &str| format!(r#"{{"kty":"RSA","kid":"k","n":"{n}","e":"{e}"}}"#);
         for bits in [2048, 2049, 3072, 4096, 8192] {
-            assert!(is_used(&key(&number(bits, 7), "AQAB")), "{bits}");
+            assert!(is_used(&key(&odd_number(bits, 7), "AQAB")), "{bits}");
         }
         for bits in [512, 1024, 2047, 8193] {
-            assert!(!is_used(&key(&number(bits, 7), "AQAB")), "{bits}");
+            assert!(!is_used(&key(&odd_number(bits, 7), "AQAB")), "{bits}");
         }
-        let n = number(2048, 7);
+        let n = odd_number(2048, 7);
         for e in ["Aw", "AQAB", "AAEAAQ"] {
             assert!(is_used(&key(&n, e)), "{e}");
         }
@@ -252,20 +261,20 @@ mod tests {
     }
 
     #[test]
-    fn uses_neither_of_two_different_keys_under_one_kid() {
-        let other = jwk("k", "").replace(&number(2048, 0xaa), &number(2048, 0xab));
-        let twice = parse(&[jwk("k", ""), other.clone(), jwk("neighbour", "")]).unwrap();
-        assert!(twice.key("k").is_none() && twice.key("neighbour").is_some());
-        let thrice = parse(&[jwk("k", ""), other, jwk("k", ""), jwk("neighbour", "")]).unwrap();
+    fn two_different_keys_with_one_kid_are_both_skipped() {
+        let other = jwk("k", "").replace(&odd_number(2048, 0xaa), &odd_number(2048, 0xab));
+        let twice = parse(&[jwk("k", ""), other.clone(), jwk("control", "")]).unwrap();
+        assert!(twice.key("k").is_none() && twice.key("control").is_some());
+        let thrice = parse(&[jwk("k", ""), other, jwk("k", ""), jwk("control", "")]).unwrap();
         assert!(thrice.key("k").is_none());
         let same = parse(&[jwk("k", ""), jwk("k", r#","use":"sig""#)]).unwrap();
         assert!(same.key("k").is_some());
     }
 
     #[test]
-    fn a_document_out_of_bounds_is_no_key_set() {
+    fn a_document_outside_the_limits_is_rejected() {
         let failure = |text: &str| KeySet::parse(text.as_bytes()).unwrap_err();
-        let array = format!(r#"[[["RSA","k",null,null,null,"{}","AQAB"]]]"#, number(2048, 7));
+        let array = format!(r#"[[["RSA","k",null,null,null,"{}","AQAB"]]]"#, odd_number(2048, 7));
         assert_eq!(failure(&array), KeySetError::NotAJwks);
         assert_eq!(failure(&format!(r#"{{"keys":{}}}"#, &array[1..array.len() - 1])), KeySetError::NoUsableKey);
         for text in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]"#, r#"{"keys":[],"keys":[]}"#] {
@@ -285,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_a_key_and_not_its_numbers() {
+    fn debug_does_not_show_the_numbers_of_a_key() {
         let set = parse(&[jwk("k", "")]).unwrap();
         assert_eq!(format!("{:?}", set.key("k").unwrap()), "VerifyingKey(RSA)");
     }
 
     #[test]
-    fn keeps_the_document_as_it_was_read() {
+    fn the_json_text_is_kept_unchanged() {
         let text = format!(r#"{{"keys":[{}], "more": 1}}"#, jwk("k", ""));
         assert_eq!(KeySet::parse(text.as_bytes()).unwrap().json(), text);
     }

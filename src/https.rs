@@ -1,0 +1,175 @@
+//! The HTTPS client for Okta and, through the AWS SDK, for `DynamoDB`; and the certificates that it
+//! trusts.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::config::{
+    SharedHttpClient,
+    http::{HttpRequest, HttpResponse},
+};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use reqwest::{Body, Client, Request, Response, redirect};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use webpki_roots::TLS_SERVER_ROOTS;
+
+/// The certification authorities that a server's certificate must lead to.
+#[derive(Debug, Clone)]
+pub enum TrustAnchors {
+    /// Mozilla's list, compiled in. It is decoded only when the first client is built.
+    Embedded,
+    /// Only the certificates of a PEM bundle.
+    Bundle(Arc<RootCertStore>),
+}
+
+impl TrustAnchors {
+    /// The certificates of a PEM bundle (RFC 7468).
+    ///
+    /// # Errors
+    /// The problem as text, if the bundle has no certificate or a malformed one.
+    pub fn from_pem(pem: &str) -> Result<Self, String> {
+        let mut store = RootCertStore::empty();
+        for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let der = der.map_err(|_| "contains malformed PEM".to_owned())?;
+            store.add(der).map_err(|_| "contains a malformed certificate".to_owned())?;
+        }
+        if store.is_empty() { Err("contains no certificate".to_owned()) } else { Ok(Self::Bundle(Arc::new(store))) }
+    }
+
+    fn store(&self) -> Arc<RootCertStore> {
+        match self {
+            Self::Embedded => Arc::new(TLS_SERVER_ROOTS.iter().cloned().collect()),
+            Self::Bundle(store) => Arc::clone(store),
+        }
+    }
+}
+
+/// An HTTPS client that is built on first use. With pinned keys it is never built. Clones share the
+/// same connections.
+#[derive(Debug, Clone)]
+pub struct HttpsClient {
+    trust_anchors: TrustAnchors,
+    /// Ignore `HTTPS_PROXY` and the other proxy variables.
+    bypass_proxy: bool,
+    client: Arc<OnceLock<Client>>,
+}
+
+/// The HTTPS client could not be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("could not build the HTTPS client")]
+pub(crate) struct ClientBuildError;
+
+impl HttpsClient {
+    /// For the TCP connection and the TLS handshake.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+    /// For a whole request, from the connection to the end of the body. A lease on a refresh counts
+    /// on it: see `KeysTable::REFRESH_TIMEOUT_SECONDS`.
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// A client that trusts servers with a certificate under one of `trust_anchors`.
+    #[must_use]
+    pub fn new(trust_anchors: TrustAnchors) -> Self {
+        Self { trust_anchors, bypass_proxy: false, client: Arc::default() }
+    }
+
+    /// The client, built on the first call. It follows no redirect and stops a request after 2 s.
+    pub(crate) fn client(&self) -> Result<&Client, ClientBuildError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| ClientBuildError)?
+            .with_root_certificates(self.trust_anchors.store())
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(Self::CONNECT_TIMEOUT)
+            .timeout(Self::TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")));
+        let builder = if self.bypass_proxy { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|_| ClientBuildError)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// A client of the same kind for the AWS SDK, so that the program has one TLS stack and one set
+    /// of trust anchors. It ignores the proxy variables, because requests for a machine's AWS
+    /// credentials must not go through a proxy. The SDK's default client would use them.
+    #[must_use]
+    pub fn aws_sdk_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Self {
+            trust_anchors: self.trust_anchors.clone(),
+            bypass_proxy: true,
+            client: Arc::default(),
+        });
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// The whole body, or `None` if it is longer than `max_bytes`. The buffer never holds more than
+    /// `max_bytes`.
+    pub(crate) async fn read_limited(mut response: Response, max_bytes: usize) -> reqwest::Result<Option<Vec<u8>>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > max_bytes {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body))
+    }
+}
+
+impl HttpConnector for HttpsClient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let https = self.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let request =
+                Request::try_from(request.map(Body::wrap)).map_err(|error| ConnectorError::user(error.into()))?;
+            let client = https.client().map_err(|error| ConnectorError::other(error.into(), None))?;
+            let response = client.execute(request).await.map_err(|error| ConnectorError::io(error.into()))?;
+            let response = http::Response::from(response).map(SdkBody::from_body_1_x);
+            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_must_contain_valid_certificates() {
+        for (pem, problem) in [
+            ("", "contains no certificate"),
+            ("hello", "contains no certificate"),
+            ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "contains malformed PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "contains a malformed certificate"),
+        ] {
+            assert_eq!(TrustAnchors::from_pem(pem).unwrap_err(), problem, "{pem}");
+        }
+    }
+
+    #[test]
+    fn all_certificates_of_a_bundle_are_trusted() {
+        let [one, other] = [(), ()].map(|()| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new([]).unwrap().self_signed(&key).unwrap().pem()
+        });
+        let anchors = TrustAnchors::from_pem(&format!("{one}{other}")).unwrap();
+        assert_eq!(anchors.store().len(), 2);
+        assert!(TrustAnchors::Embedded.store().len() > 100);
+    }
+}
