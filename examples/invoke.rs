@@ -1,11 +1,12 @@
-//! Runs TOKEN events through the library on embedded defaults, and prints what API Gateway's client would see.
+//! Runs TOKEN events through the library, and prints what the client of API Gateway would see.
 //!
 //! ```text
 //! cargo run --example invoke            # every events/*.json
-//! cargo run --example invoke -- FILE…   # those given
+//! cargo run --example invoke -- FILE…   # these events
 //! ```
 //!
-//! The configuration is `events/env.json`, which `sam local invoke --env-vars` takes as well.
+//! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too. `OKTA_ISSUER`,
+//! `OKTA_JWKS` and `POLICY_FILE` in the environment win over it, so that you can try your own.
 
 use std::{
     collections::BTreeMap,
@@ -17,20 +18,28 @@ use std::{
 };
 
 use okta_authorizer::{
-    authorizer::{Authorizer, Outcome},
+    authorizer::Authorizer,
     config::Config,
+    decision::Outcome,
     https::{HttpsClient, TrustAnchors},
     policy::Verdict,
 };
 use serde_json::value::RawValue;
 
 const ENVIRONMENT: &str = include_str!("../events/env.json");
+/// These variables win over `events/env.json`.
+const OVERRIDES: [&str; 3] = ["OKTA_ISSUER", "OKTA_JWKS", "POLICY_FILE"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").ok_or("events/env.json has no \"Parameters\"")?;
-    let config = Config::load(|name| variables.get(name).map(Into::into), |path| fs::read_to_string(path))?;
+    let variable = |name: &str| {
+        let own = OVERRIDES.contains(&name).then(|| env::var_os(name)).flatten();
+        own.or_else(|| variables.get(name).map(Into::into))
+    };
+    let rules_file = variable("POLICY_FILE").unwrap_or_else(|| "policy.toml".into());
+    let config = Config::load(variable, |path| fs::read_to_string(path))?;
     let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
 
     let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
@@ -43,10 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             serde_json::from_str(&event).map_err(|error| format!("{}: {error}", file.display()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let decision = authorizer.decide(&event, now).await;
-        let (status, why) = as_the_client_sees_it(&decision.outcome);
-        println!("{}: {status}, {why}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
-        match authorizer.answer(decision) {
-            Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.policy_document.parsed()?)?),
+        let (status, reason) = status_and_reason(&decision.outcome, &rules_file.to_string_lossy());
+        println!("{}: {status}, {reason}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
+        match authorizer.respond(decision) {
+            Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.typed_policy()?)?),
             Err(error) => println!("{}\n", serde_json::to_string(&error)?),
         }
     }
@@ -66,13 +75,14 @@ fn samples() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(events)
 }
 
-fn as_the_client_sees_it(outcome: &Outcome) -> (u16, String) {
+/// The HTTP status that the client sees, and the reason, which it does not see.
+fn status_and_reason(outcome: &Outcome, rules_file: &str) -> (u16, String) {
     match outcome {
         Outcome::Refused(refusal) => (401, format!("{}: {refusal}", refusal.name())),
         Outcome::Fault(fault) => (500, format!("{}: {fault}", fault.name())),
-        Outcome::Granted(granted) => match granted.verdict {
-            Verdict::Allowed { rule } => (200, format!("allowed by the rule on line {rule} of policy.toml")),
-            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule on line {rule} of policy.toml")),
+        Outcome::Evaluated(evaluated) => match evaluated.verdict {
+            Verdict::Allowed { rule } => (200, format!("allowed by the rule on line {rule} of {rules_file}")),
+            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule on line {rule} of {rules_file}")),
             Verdict::PathGuard => (403, "denied by the path guard".to_owned()),
             Verdict::NotGranted => (403, "no rule grants it".to_owned()),
         },
