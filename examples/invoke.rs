@@ -5,8 +5,9 @@
 //! cargo run --example invoke -- FILE…   # these events
 //! ```
 //!
-//! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too. `OKTA_ISSUER`,
-//! `OKTA_JWKS` and `POLICY_FILE` in the environment win over it, so that you can try your own.
+//! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too.
+//! `OKTA_ISSUER`, `OKTA_JWKS` and `POLICY_FILE` in the environment win over it, so that you can try
+//! your own.
 
 use std::{
     collections::BTreeMap,

@@ -69,8 +69,8 @@ impl Authorizer {
         }
     }
 
-    /// Loads the keys of every issuer. It does not fail: the first call that needs a missing key looks
-    /// for it again. `now` is in epoch seconds.
+    /// Loads the keys of every issuer. It does not fail: the first call that needs a missing key
+    /// looks for it again. `now` is in epoch seconds.
     pub async fn load_keys(&self, now: u64) {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.load(now))).await;
     }

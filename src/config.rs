@@ -42,7 +42,8 @@ pub struct Config {
     pub context_claims: Vec<String>,
     /// `OKTA_CLIENT_ID` and `OKTA_CLIENT_SECRET`, if `OKTA_INTROSPECT` is `true`.
     pub introspection: Option<ClientCredentials>,
-    /// The PEM bundle that `SSL_CERT_FILE` names. It replaces the trust anchors that are compiled in.
+    /// The PEM bundle that `SSL_CERT_FILE` names. It replaces the trust anchors that are compiled
+    /// in.
     pub ca_bundle: Option<String>,
 }
 
@@ -142,8 +143,8 @@ struct Environment<V, R> {
 }
 
 impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
-    /// The value of a variable; an empty one counts as not set. A blank one is an error, because a blank
-    /// `OKTA_CLIENT_IDS` that counts as not set would accept every client.
+    /// The value of a variable; an empty one counts as not set. A blank one is an error, because a
+    /// blank `OKTA_CLIENT_IDS` that counts as not set would accept every client.
     fn value(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(value) = (self.variable)(name) else { return Ok(None) };
         let value = value.into_string().map_err(|_| error(name, "is not Unicode", "text in UTF-8"))?;

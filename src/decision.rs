@@ -81,8 +81,8 @@ pub struct DecisionContext {
     pub cid: Option<String>,
     /// The token's id.
     pub jti: Option<String>,
-    /// Age of the issuer's cached keys in seconds, even if they are expired. `None` for pinned keys, for
-    /// an empty cache, and if the keys were not looked at.
+    /// Age of the issuer's cached keys in seconds, even if they are expired. `None` for pinned
+    /// keys, for an empty cache, and if the keys were not looked at.
     pub keys_age_seconds: Option<u64>,
     /// The request, if its ARN could be read.
     pub method_arn: Option<MethodArn>,

@@ -74,8 +74,8 @@ impl<'a> TokenEvent<'a> {
         Some(Self { unverified_token: event.authorization_token.text(), method_arn: event.method_arn.text() })
     }
 
-    /// The same view of an event that the caller has as the AWS crate's type. The Lambda itself reads
-    /// the JSON, because that type does not reject duplicate fields.
+    /// The same view of an event that the caller has as the AWS crate's type. The Lambda itself
+    /// reads the JSON, because that type does not reject duplicate fields.
     ///
     /// Returns `None` if `type` is neither missing nor `TOKEN`.
     #[must_use]

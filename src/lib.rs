@@ -7,9 +7,9 @@
 //!       401 "Unauthorized"         500, nothing granted                     200 or 403 at the gateway
 //! ```
 //!
-//! [`authorizer`] runs these steps in order. Each step is a module: [`token`] decides whether a token
-//! is good, [`keys`] finds the key that verifies it, [`policy`] evaluates the rules, and [`response`]
-//! turns the [`decision`] into the answer on the wire.
+//! [`authorizer`] runs these steps in order. Each step is a module: [`token`] decides whether a
+//! token is good, [`keys`] finds the key that verifies it, [`policy`] evaluates the rules, and
+//! [`response`] turns the [`decision`] into the answer on the wire.
 //!
 //! Only [`keys`], the introspection in [`token`], [`https`] and [`runtime_api`] use the network.
 //! Nothing here reads the environment; the time of a call is an argument.

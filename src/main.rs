@@ -26,11 +26,11 @@ use serde_json::value::RawValue;
 use tracing::warn;
 
 fn main() -> ExitCode {
-    // One thread is fastest, because a call waits for the network or takes microseconds. This is true
-    // even if Lambda sends several calls at a time.
+    // One thread is fastest, because a call waits for the network or takes microseconds. This is
+    // true even if Lambda sends several calls at a time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // Run as a task: tokio polls a future of `block_on` only after one more epoll_wait if another task
-    // has woken it. That would be twice for each call.
+    // Run as a task: tokio polls a future of `block_on` only after one more epoll_wait if another
+    // task has woken it. That would be twice for each call.
     let result = runtime.context("the async runtime cannot start").and_then(|runtime| {
         let run = runtime.spawn(run());
         runtime.block_on(run)?

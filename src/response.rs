@@ -23,7 +23,8 @@ pub struct Response {
     pub principal_id: String,
     /// What the principal may call.
     pub policy_document: PolicyDocument,
-    /// `$context.authorizer.*`. API Gateway takes strings, numbers and booleans; these are all strings.
+    /// `$context.authorizer.*`. API Gateway takes strings, numbers and booleans; these are all
+    /// strings.
     pub context: BTreeMap<Cow<'static, str>, String>,
     /// The caller's API key, for usage plans of an API that takes the key from its authorizer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,8 +43,8 @@ pub(crate) struct ResponseOptions {
 }
 
 impl Response {
-    /// The policy document as the AWS crate's type, for callers of the library. The Lambda itself does
-    /// not need it: it sends the JSON.
+    /// The policy document as the AWS crate's type, for callers of the library. The Lambda itself
+    /// does not need it: it sends the JSON.
     ///
     /// # Errors
     /// If the JSON is not a policy. `render` does not make such a document.
@@ -97,7 +98,8 @@ fn context(claims: &Claims, further: &[String]) -> BTreeMap<Cow<'static, str>, S
         ("tenants", json("tenants")),
     ]
     .map(|(name, text)| (Cow::Borrowed(name), text));
-    // The standard entries come last, so that a further claim with the same name cannot replace them.
+    // The standard entries come last, so that a further claim with the same name cannot replace
+    // them.
     further.chain(standard).filter_map(|(name, text)| Some((name, text?))).collect()
 }
 

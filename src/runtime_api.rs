@@ -8,8 +8,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Checks the variables that Lambda sets, and returns the Runtime API's `host:port`. The runtime would
-/// panic if one of them were missing.
+/// Checks the variables that Lambda sets, and returns the Runtime API's `host:port`. The runtime
+/// would panic if one of them were missing.
 ///
 /// # Errors
 /// The first variable that is missing or malformed.

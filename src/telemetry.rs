@@ -85,7 +85,8 @@ pub fn init(settings: LogSettings) -> Result<(), TryInitError> {
 /// - others from WARN on, because the runtime and the SDK log events and headers below that (which
 ///   are not even compiled: see the feature of `tracing` in Cargo.toml);
 /// - not the runtime's layer that logs every error answer, because the decision line has it;
-/// - not the SDK's complaint that a failed connection cannot be closed, because that client is ours;
+/// - not the SDK's complaint that a failed connection cannot be closed, because that client is
+///   ours;
 /// - no spans.
 fn event_filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
     filter_fn(move |metadata| match metadata.target() {

@@ -58,9 +58,9 @@ impl KeySet {
 
     /// Parses a JWKS (RFC 7517 §5).
     ///
-    /// Keys that cannot verify RS256, or that are marked for another use, are skipped; the other keys
-    /// are kept. If two different keys have the same `kid`, neither is used, because it is not clear
-    /// which one is meant.
+    /// Keys that cannot verify RS256, or that are marked for another use, are skipped; the other
+    /// keys are kept. If two different keys have the same `kid`, neither is used, because it is not
+    /// clear which one is meant.
     ///
     /// # Errors
     /// A [`KeySetError`] if the document breaks a limit, is not a JWKS, or has no usable key.

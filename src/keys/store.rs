@@ -130,8 +130,8 @@ impl KeyStore {
         }
     }
 
-    /// The key with this `kid`. `now` is in epoch seconds. Does a lookup if the key is not cached or
-    /// is stale.
+    /// The key with this `kid`. `now` is in epoch seconds. Does a lookup if the key is not cached
+    /// or is stale.
     ///
     /// # Errors
     /// [`KeyError::UnknownKid`] if usable keys are available but none has this `kid`, and
@@ -276,8 +276,8 @@ impl Remote {
         }
     }
 
-    /// Asks Okta. With a table, shares the keys or the `Retry-After` through it; the item there must
-    /// not have changed since it was read.
+    /// Asks Okta. With a table, shares the keys or the `Retry-After` through it; the item there
+    /// must not have changed since it was read.
     async fn refresh(&self, table: Option<(&KeysTable, &UntrustedItem)>, cooldowns: &mut Cooldowns, now: u64) {
         if self.unexpired(now).is_some() {
             cooldowns.next_fetch_at = now + FETCH_COOLDOWN;
@@ -307,8 +307,8 @@ impl Remote {
         }
     }
 
-    /// Reads the item repeatedly, for at most `longest_wait`, until it has keys that are good enough
-    /// or its owner is probably dead. Returns the item as it was read last.
+    /// Reads the item repeatedly, for at most `longest_wait`, until it has keys that are good
+    /// enough or its owner is probably dead. Returns the item as it was read last.
     async fn wait_for_owner(
         &self,
         table: &KeysTable,

@@ -71,9 +71,9 @@ pub(super) enum LeaseAttempt {
 }
 
 impl UntrustedItem {
-    /// The keys, checked like a response from Okta. `None` if the item is corrupt, expired at `now`,
-    /// or from the future. The check of `expires_at` is necessary because `DynamoDB` can delete
-    /// items days after their TTL.
+    /// The keys, checked like a response from Okta. `None` if the item is corrupt, expired at
+    /// `now`, or from the future. The check of `expires_at` is necessary because `DynamoDB` can
+    /// delete items days after their TTL.
     ///
     /// Source: `DynamoDB` developer guide, "Using time to live (TTL)":
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
@@ -125,14 +125,14 @@ impl KeysTable {
     /// The longest `Retry-After` that is honoured. A longer one is shortened to this.
     pub(super) const MAX_RETRY_AFTER_SECONDS: u64 = 300;
     /// The longest that an owner's lease can seem to last, on another instance's clock.
-    /// [`Self::set_retry_after`] writes a later time, so that [`UntrustedItem::is_rate_limited`] can
-    /// tell the two apart.
+    /// [`Self::set_retry_after`] writes a later time, so that [`UntrustedItem::is_rate_limited`]
+    /// can tell the two apart.
     const MAX_OWNED_SECONDS: u64 = Self::LEASE_SECONDS + Self::CLOCK_TOLERANCE_SECONDS;
     /// The latest `lease_until` that is believed, relative to now. A later one is ignored, so that
     /// one write by somebody with access to the table cannot stop refreshes forever.
     const MAX_LEASE_UNTIL_SECONDS: u64 = Self::MAX_OWNED_SECONDS + Self::MAX_RETRY_AFTER_SECONDS;
-    /// How long an owner is expected to work: 2 s for Okta and 0.5 s for the table, rounded up. After
-    /// this time other instances treat the owner as dead and may take the lease over.
+    /// How long an owner is expected to work: 2 s for Okta and 0.5 s for the table, rounded up.
+    /// After this time other instances treat the owner as dead and may take the lease over.
     ///
     /// An owner's lease counts from the start of its call, so its first two operations on the table
     /// (0.5 s each at most) count as well. In the worst case an owner needs 3.5 s and is treated as
@@ -140,8 +140,8 @@ impl KeysTable {
     pub(super) const REFRESH_TIMEOUT_SECONDS: u64 = 3;
     /// How far the clocks of two instances may differ.
     const CLOCK_TOLERANCE_SECONDS: u64 = 5;
-    /// For one operation, with everything that the SDK does for it. [`Self::REFRESH_TIMEOUT_SECONDS`]
-    /// depends on it.
+    /// For one operation, with everything that the SDK does for it.
+    /// [`Self::REFRESH_TIMEOUT_SECONDS`] depends on it.
     const OPERATION_TIMEOUT: Duration = Duration::from_millis(500);
 
     /// The table called `name`. The client should not retry: an operation has 500 ms in all.
@@ -157,8 +157,8 @@ impl KeysTable {
         Ok(UntrustedItem(output.item.unwrap_or_default()))
     }
 
-    /// Tries to acquire the lease for [`Self::LEASE_SECONDS`] from `now`. This fails if the lease is
-    /// not in the state that `lease` names, or if the keys are not those of the `expected` item.
+    /// Tries to acquire the lease for [`Self::LEASE_SECONDS`] from `now`. This fails if the lease
+    /// is not in the state that `lease` names, or if the keys are not those of the `expected` item.
     ///
     /// Source: `DynamoDB` developer guide, "Condition and filter expressions, operators, and
     /// functions".
@@ -221,8 +221,8 @@ impl KeysTable {
     }
 
     /// Writes the whole item without `lease_until`, which releases the lease. If the item no longer
-    /// has the keys of `expected`, another instance has written newer ones; then this writes nothing
-    /// and returns `Ok`.
+    /// has the keys of `expected`, another instance has written newer ones; then this writes
+    /// nothing and returns `Ok`.
     pub(super) async fn write(
         &self,
         endpoint: &str,

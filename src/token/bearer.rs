@@ -7,7 +7,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{Refusal, claims::required};
 use crate::policy::{ClaimSet, JsonObject};
 
-/// One bearer token (RFC 6750 §2.1) of at most [`BearerToken::MAX_BYTES`]. Its `Debug` shows nothing of it.
+/// One bearer token (RFC 6750 §2.1) of at most [`BearerToken::MAX_BYTES`]. Its `Debug` shows
+/// nothing of it.
 pub struct BearerToken<'a>(&'a str);
 
 impl fmt::Debug for BearerToken<'_> {
@@ -17,8 +18,8 @@ impl fmt::Debug for BearerToken<'_> {
 }
 
 impl<'a> BearerToken<'a> {
-    /// The length of the longest token that is decoded: 16 KiB. API Gateway itself limits all headers
-    /// together to 10,240 bytes.
+    /// The length of the longest token that is decoded: 16 KiB. API Gateway itself limits all
+    /// headers together to 10,240 bytes.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// The token itself, for introspection.
@@ -60,8 +61,8 @@ impl fmt::Debug for UnverifiedToken<'_> {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Splits the compact serialization (RFC 7515 §7.1) and checks the header (RFC 7515 §4.1). `jwk`,
-    /// `jku`, `x5u` and `x5c` are ignored, because a token must not bring its own key.
+    /// Splits the compact serialization (RFC 7515 §7.1) and checks the header (RFC 7515 §4.1).
+    /// `jwk`, `jku`, `x5u` and `x5c` are ignored, because a token must not bring its own key.
     ///
     /// # Errors
     /// A [`Refusal`] for the first check that fails.

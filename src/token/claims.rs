@@ -7,8 +7,8 @@ use crate::policy::ClaimSet;
 
 /// The claims of a token whose signature, issuer, audience and times are verified.
 ///
-/// Only [`verify`](super::verify) makes one, so a value of this type is the proof. Its `Debug` shows
-/// nothing of the token.
+/// Only [`verify`](super::verify) makes one, so a value of this type is the proof. Its `Debug`
+/// shows nothing of the token.
 pub struct Claims {
     subject: String,
     uid: Option<String>,
@@ -24,8 +24,8 @@ impl fmt::Debug for Claims {
 }
 
 impl Claims {
-    /// Checks the types of the claims that identify a user, a client and a token. Only for `verify`,
-    /// after the signature has been verified.
+    /// Checks the types of the claims that identify a user, a client and a token. Only for
+    /// `verify`, after the signature has been verified.
     pub(super) fn new(all: ClaimSet) -> Result<Self, Refusal> {
         let owned = |claim| optional(&all, claim).map(|text| text.map(Cow::into_owned));
         let subject = required(&all, "sub")?.into_owned();

@@ -48,15 +48,15 @@ impl Introspection {
 
     /// Whether the token is active, in one request of at most 2 s.
     ///
-    /// A client with a secret authenticates with HTTP Basic (RFC 6749 §2.3.1). A public client sends
-    /// its id in the form, because Okta requires it.
+    /// A client with a secret authenticates with HTTP Basic (RFC 6749 §2.3.1). A public client
+    /// sends its id in the form, because Okta requires it.
     ///
     /// Source: Okta developer documentation, "Custom Authorization Server", `/v1/introspect`:
     /// <https://developer.okta.com/docs/api/openapi/okta-oauth/oauth/tag/CustomAS/>.
     ///
     /// # Errors
-    /// [`IntrospectionError`] unless the response has status 200 and is a JSON object with a boolean
-    /// `active`.
+    /// [`IntrospectionError`] unless the response has status 200 and is a JSON object with a
+    /// boolean `active`.
     pub async fn is_active(&self, token: &BearerToken<'_>) -> Result<bool, IntrospectionError> {
         let response = self.request(token).await?;
         // RFC 7662 §2.2: only `active` is required.

@@ -15,13 +15,15 @@ pub struct Expectations {
     pub issuer: String,
     /// Accepted audiences. `aud` must contain one of them.
     pub audiences: Vec<String>,
-    /// Accepted values of `cid`. If the list is empty, every client is accepted, and a token without `cid`.
+    /// Accepted values of `cid`. If the list is empty, every client is accepted, and a token
+    /// without `cid`.
     pub client_ids: Vec<String>,
     /// Leeway for `exp`, `nbf` and `iat`, in seconds.
     pub clock_skew_seconds: u32,
 }
 
-/// Verifies the signature under `key`, then the claims (RFC 7519 §7.2, RFC 9068 §4). `now` is in epoch seconds.
+/// Verifies the signature under `key`, then the claims (RFC 7519 §7.2, RFC 9068 §4). `now` is in
+/// epoch seconds.
 ///
 /// `key` must be the key of `expected.issuer` that the token's `kid` names.
 ///

@@ -1,4 +1,5 @@
-//! Renders grants as an IAM policy document that API Gateway may cache for every route of the stage.
+//! Renders grants as an IAM policy document that API Gateway may cache for every route of the
+//! stage.
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, value::RawValue};
@@ -213,8 +214,8 @@ struct ByteBudget<'r> {
 }
 
 impl<'r> ByteBudget<'r> {
-    /// Renders the document without any Allow resource, and subtracts its length. If that is already
-    /// too long, nothing is left, so nothing will be granted.
+    /// Renders the document without any Allow resource, and subtracts its length. If that is
+    /// already too long, nothing is left, so nothing will be granted.
     fn new(max_bytes: usize, stage: &'r str, denied: &[String], guard: &'r str) -> Self {
         let without_allows = document(256, |json| {
             push_statement(json, "Allow", "", []);
@@ -244,8 +245,8 @@ impl<'r> ByteBudget<'r> {
     }
 }
 
-/// A denied resource of at most [`MAX_RESOURCE`] characters. A longer one becomes a prefix with `*`,
-/// which denies more, never less.
+/// A denied resource of at most [`MAX_RESOURCE`] characters. A longer one becomes a prefix with
+/// `*`, which denies more, never less.
 fn truncated(mut resource: String) -> String {
     if resource.chars().count() > MAX_RESOURCE {
         resource = resource.chars().take(MAX_RESOURCE - 1).chain(['*']).collect();

@@ -1,4 +1,5 @@
-//! Evaluates the rules for one token: for every way its claims match `when`, the routes of `routes`.
+//! Evaluates the rules for one token: for every way its claims match `when`, the routes of
+//! `routes`.
 
 use std::{
     borrow::Cow,

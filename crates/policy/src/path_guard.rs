@@ -21,11 +21,11 @@ pub(super) const PATTERNS: [&str; 36] = [
     "*%2e*", "*%2E*", "*%2f*", "*%2F*", "*%5c*", "*%5C*",
     // The same, encoded twice (CWE-174).
     "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*",
-    // Encoded digits and letters of `2e`, `2f` and `5c`. Encoders leave them as they are (RFC 3986 §2.3).
+    // Encoded characters of `2e`, `2f` and `5c`. Encoders leave those plain (RFC 3986 §2.3).
     "*%32*", "*%35*", "*%43*", "*%45*", "*%46*", "*%63*", "*%65*", "*%66*",
-    // Encoded control characters, once and twice. URL parsers drop tabs and line breaks (WHATWG URL §4.4).
+    // Encoded control characters, also twice. URL parsers drop some (WHATWG URL §4.4).
     "*%0*", "*%250*", "*%30*",
-    // First bytes of two-byte overlong forms of ASCII. UTF-8 never has them (RFC 3629 §3, CVE-2008-2938).
+    // First bytes of overlong ASCII. UTF-8 never has them (RFC 3629 §3, CVE-2008-2938).
     "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
 

@@ -2,8 +2,8 @@
 
 use crate::pattern::{PatternError, Piece, pieces};
 
-/// The methods of an API Gateway REST API. `ANY` becomes all of these, because a `*` in place of the
-/// method would match `/` too, and so other paths.
+/// The methods of an API Gateway REST API. `ANY` becomes all of these, because a `*` in place of
+/// the method would match `/` too, and so other paths.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// A route of the rules file.
@@ -66,8 +66,8 @@ impl Route {
         })
     }
 
-    /// `{METHOD}/{path}` for each method. `value` returns a capture's value; if it returns `None`, there
-    /// is no resource.
+    /// `{METHOD}/{path}` for each method. `value` returns a capture's value; if it returns `None`,
+    /// there is no resource.
     pub(super) fn resources<'v>(
         &'v self,
         value: impl Fn(&str) -> Option<&'v str> + Copy,
@@ -89,8 +89,8 @@ impl Route {
     }
 }
 
-/// Allows `pchar` of RFC 3986 §3.3 without `$`, which IAM reads as the start of a variable. `%` must be
-/// followed by two hex digits.
+/// Allows `pchar` of RFC 3986 §3.3 without `$`, which IAM reads as the start of a variable. `%`
+/// must be followed by two hex digits.
 fn check_characters(text: &str) -> Result<(), RouteError> {
     let mut characters = text.chars();
     let is_hex = |character: Option<char>| character.is_some_and(|c| c.is_ascii_hexdigit());

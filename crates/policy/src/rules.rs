@@ -1,5 +1,5 @@
-//! Parses and checks a rules file such as `policy.toml`: for every way the claims match `when`, grant
-//! `routes`.
+//! Parses and checks a rules file such as `policy.toml`: for every way the claims match `when`,
+//! grant `routes`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
