@@ -4,7 +4,7 @@
 //! The deployed binary and the baseline run in turns with the same Runtime API on loopback. CPU time is the kernel's
 //! (`/proc/PID/task/*/schedstat`) when the first answer arrives.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{
     env,

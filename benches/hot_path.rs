@@ -1,6 +1,6 @@
 //! `cargo bench --bench hot_path`: the time of a warm call, of its parts, and of refusals, without the Lambda runtime.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 

@@ -1,6 +1,6 @@
 //! What clients see of the demo API of `template.yaml`, served by the local gateway with the real binary.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
 use std::{
     collections::BTreeSet,

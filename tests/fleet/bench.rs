@@ -4,7 +4,7 @@
 //! on loopback. The request counts are exact, and the tests in this folder assert them for small fleets. The times depend
 //! on the machine.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, reason = "a bench panics")]
 
 mod scenarios;
 

@@ -818,8 +818,7 @@ async fn without_keys_calls_at_the_same_time_fetch_them_once() {
 #[tokio::test]
 async fn without_keys_calls_at_the_same_time_share_one_failure() {
     let (answers, requests) = without_keys(Reply::HangUp).await;
-    let faults =
-        answers.iter().all(|answer| matches!(answer, Answer::Error { kind, .. } if kind == "KeysUnavailable"));
+    let faults = answers.iter().all(|answer| matches!(answer, Answer::Error { kind, .. } if kind == "KeysUnavailable"));
     assert!(faults, "{answers:?}");
     assert_eq!(requests, 1);
 }

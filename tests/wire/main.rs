@@ -4,7 +4,7 @@
 //! reads the log; how the program comes to it is its own affair. Every bad input stands beside a good twin, because a
 //! program that refuses everything would pass a list of bad ones.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test panics")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 
 mod config;
 mod events;

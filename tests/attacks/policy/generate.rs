@@ -260,7 +260,7 @@ fn pattern(names: &[&str], (front, between, behind, reversed): PatternParts) -> 
         if index > 0 {
             pattern.push_str(between[index - 1]);
         }
-        pattern.push_str(&format!("{{{name}}}"));
+        pattern.extend(["{", name, "}"]);
     }
     pattern.push_str(&behind);
     if pattern.is_empty() { "acme".to_owned() } else { pattern }
@@ -283,7 +283,7 @@ fn route(known: &[&str], (method, segments, star): RouteParts) -> String {
         for (text, capture) in parts {
             segment.push_str(&text);
             if let Some(index) = capture.filter(|_| !known.is_empty()) {
-                segment.push_str(&format!("{{{}}}", index.get(known)));
+                segment.extend(["{", index.get::<&str>(known), "}"]);
             }
         }
         // The language accepts neither of these.
