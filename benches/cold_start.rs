@@ -1,19 +1,10 @@
-//! `cargo bench --bench cold_start [SPAWNS]`: from spawn to first answer, and a warm call, as a ratio to the floor.
+//! `cargo bench --bench cold_start [SPAWNS]`: time from process start to the first answer, and time of a warm call, as
+//! multiples of an empty handler's (`benches/baseline`).
 //!
-//! What is deployed and the floor stand behind the same Runtime API on loopback, in turns. CPU is what the kernel says
-//! the process has run (`/proc/PID/task/*/schedstat`) when its first answer arrives.
+//! The deployed binary and the baseline run in turns with the same Runtime API on loopback. CPU time is the kernel's
+//! (`/proc/PID/task/*/schedstat`) when the first answer arrives.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a measurement that cannot go on should say where and stop"
-)]
-
-#[path = "../tests/wire/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod support;
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{
     env,
@@ -28,60 +19,61 @@ use std::{
 };
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use serde_json::{Value, json};
-use support::{
-    env::Env,
-    event, keys,
+use okta_authorizer_testkit::{
+    env::{Env, PINNED_ISSUER},
+    event, keys, now,
     okta::{Okta, Reply},
     table::{Table, item},
+    temp_file::TempFile,
     tls::{Authority, Certificate, TlsFront},
 };
+use serde_json::{Value, json};
 
 const WARM_CALLS: usize = 2_000;
 
-/// Lambda's sizes, in MB. 1,769 is one whole CPU; less is that share of one.
+/// Lambda's memory sizes, in MB. 1,769 MB have one whole CPU, smaller sizes the same share of it.
 ///
 /// Source: Lambda developer guide, "Configure Lambda function memory".
 const MEMORY: [u32; 4] = [128, 256, 512, 1_769];
 /// The period of the kernel's quota, in microseconds.
 const PERIOD: u32 = 20_000;
 
-/// One life of a process: from spawn to its first answer, then `WARM_CALLS` more.
+/// One run of a process: from spawn to its first answer, then `WARM_CALLS` more calls.
 #[derive(Clone, Copy)]
-struct Life {
+struct Run {
     cpu: Duration,
     wall: Duration,
-    /// The wall time without what the servers did of it, who share the core.
+    /// The wall time minus the CPU time of the servers, which run on the same core.
     wall_without_servers: Duration,
-    /// Of the process alone, per warm call.
+    /// Of the process only, per warm call.
     warm_cpu: Duration,
     warm_wall: Duration,
     resident_kib: u64,
 }
 
-/// A binary and what it is started with.
+/// A binary, its environment and its event.
 struct Case {
     name: &'static str,
     binary: PathBuf,
     env: Env,
     event: String,
-    /// Whether it writes a line to its log in every call.
+    /// Whether it logs a line in every call.
     logs: bool,
 }
 
 #[tokio::main]
 async fn main() {
     let spawns = env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(40);
-    let [floor, static_floor, ours] = built();
+    let [baseline, static_baseline, ours] = built();
 
     let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()]))).await;
     let table = Table::start().await;
     let authority = Authority::new();
-    let bundle = support::file::TempFile::new("ca.pem", &authority.pem);
+    let bundle = TempFile::new("ca.pem", &authority.pem);
     let okta_tls = TlsFront::start(&authority, Certificate::Good, okta.address).await;
     let table_tls = TlsFront::start(&authority, Certificate::Good, table.address).await;
     let issuer = format!("{}/oauth2/default", okta_tls.origin());
-    table.put(&item(&format!("{issuer}/v1/keys"), &keys::jwks(&[keys::main()]), support::now(), 10));
+    table.put(&item(&format!("{issuer}/v1/keys"), &keys::jwks(&[keys::main()]), now(), 10));
 
     let pinned = Env::pinned(&keys::jwks(&[keys::main()]));
     let over_tls = Env::okta(&[]).with("OKTA_ISSUER", issuer.clone()).with("SSL_CERT_FILE", bundle.path());
@@ -94,9 +86,9 @@ async fn main() {
         logs: binary == ours,
     };
     let cases = [
-        case("floor", &floor, &pinned, support::env::PINNED_ISSUER),
-        case("floor, linked as ours is", &static_floor, &pinned, support::env::PINNED_ISSUER),
-        case("pinned keys", &ours, &pinned, support::env::PINNED_ISSUER),
+        case("baseline", &baseline, &pinned, PINNED_ISSUER),
+        case("baseline, linked like the authorizer", &static_baseline, &pinned, PINNED_ISSUER),
+        case("pinned keys", &ours, &pinned, PINNED_ISSUER),
         case("no table, keys from Okta over TLS", &ours, &over_tls, &issuer),
         case("keys from the table over TLS", &ours, &shared, &issuer),
     ];
@@ -110,32 +102,32 @@ async fn main() {
     fs::write(folder.join("cold_start.md"), table).unwrap();
 }
 
-/// All figures: microseconds, unless they say otherwise.
+/// All results, in microseconds unless their names say otherwise.
 fn measured(cases: &[Case], spawns: usize) -> Value {
     let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
     let verification = bare_verification();
-    let mut lives: Vec<Vec<Life>> = cases.iter().map(|_| Vec::new()).collect();
+    let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     let with_pinned_keys = &cases[2];
     let mut waited_for = Vec::new();
     for _ in 0..spawns {
-        for (case, lives) in cases.iter().zip(&mut lives) {
-            lives.push(live(case));
+        for (case, runs) in cases.iter().zip(&mut runs) {
+            runs.push(run_once(case));
         }
         let mut process = Process::start(with_pinned_keys).with_a_waiting_reader();
         process.call(&with_pinned_keys.event);
         waited_for.push(process.warm(&with_pinned_keys.event).0);
     }
     waited_for.sort_unstable();
-    let rows = cases.iter().zip(&lives).map(|(case, lives)| {
-        let life = medians(lives);
+    let rows = cases.iter().zip(&runs).map(|(case, runs)| {
+        let run = medians(runs);
         json!({
             "name": case.name,
-            "cpu": micros(life.cpu),
-            "wall": micros(life.wall),
-            "wall_without_servers": micros(life.wall_without_servers),
-            "warm_cpu": micros(life.warm_cpu),
-            "warm_wall": micros(life.warm_wall),
-            "resident_kib": life.resident_kib,
+            "cpu": micros(run.cpu),
+            "wall": micros(run.wall),
+            "wall_without_servers": micros(run.wall_without_servers),
+            "warm_cpu": micros(run.warm_cpu),
+            "warm_wall": micros(run.warm_wall),
+            "resident_kib": run.resident_kib,
         })
     });
     let under_quota = MEMORY.iter().filter_map(|&memory| {
@@ -154,7 +146,7 @@ fn measured(cases: &[Case], spawns: usize) -> Value {
     })
 }
 
-/// CPU of one bare RSA-2048 verification by the library that ours uses, as its callers call it.
+/// CPU time of one RSA-2048 verification by the authorizer's library.
 fn bare_verification() -> Duration {
     let jwk = keys::main().jwk();
     let key = DecodingKey::from_rsa_components(jwk["n"].as_str().unwrap(), jwk["e"].as_str().unwrap()).unwrap();
@@ -190,11 +182,11 @@ fn table_of(found: &Value, spawns: usize) -> String {
         "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS after the first call |\n\
         |---|---:|---:|---:|---:|---:|---:|\n"
     );
-    let floor = &found["rows"][0];
+    let baseline = &found["rows"][0];
     for row in found["rows"].as_array().unwrap() {
         let cell = |name: &str| {
-            let (ours, floor) = (row[name].as_f64().unwrap(), floor[name].as_f64().unwrap());
-            format!("{ours:.0} µs ({:.2} ×)", ours / floor)
+            let (value, baseline) = (row[name].as_f64().unwrap(), baseline[name].as_f64().unwrap());
+            format!("{value:.0} µs ({:.2} ×)", value / baseline)
         };
         let cells = ["cpu", "wall", "wall_without_servers", "warm_cpu", "warm_wall"].map(cell).join(" | ");
         writeln!(table, "| {} | {cells} | {} KiB |", row["name"].as_str().unwrap(), row["resident_kib"]).unwrap();
@@ -204,43 +196,46 @@ fn table_of(found: &Value, spawns: usize) -> String {
     writeln!(table, "|---|{}", "---:|".repeat(found["rows"].as_array().unwrap().len())).unwrap();
     for row in found["under_quota"].as_array().unwrap() {
         let walls = row["walls"].as_array().unwrap();
-        let floor = walls[0].as_f64().unwrap();
+        let baseline = walls[0].as_f64().unwrap();
         let cells = walls.iter().map(|wall| wall.as_f64().unwrap());
-        let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / floor)).collect();
+        let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / baseline)).collect();
         writeln!(table, "| {} MB | {} |", row["memory"], cells.join(" | ")).unwrap();
     }
     let [bare, waited_for] = ["bare_verification", "warm_cpu_with_a_waiting_reader"].map(|name| &found[name]);
     writeln!(table, "\nA bare RSA-2048 verification: {:.1} µs.", bare.as_f64().unwrap()).unwrap();
     let waited_for = waited_for.as_f64().unwrap();
-    writeln!(
-        table,
-        "A warm call with pinned keys, where a thread waits for every line of the log: {waited_for:.0} µs of CPU."
-    )
-    .unwrap();
+    writeln!(table, "A warm call with pinned keys, if a thread waits for every log line: {waited_for:.0} µs of CPU.")
+        .unwrap();
     let [early, late] = ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &found[name]);
     writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB.").unwrap();
     table
 }
 
-/// Builds what is measured: the floor as cargo builds any program, and ours as it is deployed; the floor once more in that
-/// way, to tell apart what the way gives and what is ours. The floor has our versions of what it needs.
+/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way that they are deployed. The second
+/// baseline shows how much of a difference comes from the build. All have the same versions of their dependencies.
 fn built() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let floor = root.join("benches/floor");
-    fs::copy(root.join("Cargo.lock"), floor.join("Cargo.lock")).unwrap();
+    let baseline = root.join("benches/baseline");
+    fs::copy(root.join("Cargo.lock"), baseline.join("Cargo.lock")).unwrap();
     let target = root.join("target");
     let static_target = format!("{}-unknown-linux-musl", env::consts::ARCH);
     let deployed = ["lambda", "build", "--target", &static_target];
-    for (folder, command) in [(&*floor, &["build"][..]), (&*floor, &deployed), (root, &deployed)] {
+    for (folder, package, command) in [
+        (&*baseline, "baseline", &["build"][..]),
+        (&*baseline, "baseline", &deployed),
+        (root, "okta-authorizer", &deployed),
+    ] {
         let mut build = Command::new(env!("CARGO"));
-        build.current_dir(folder).args(command).args(["--release", "--quiet"]).env("CARGO_TARGET_DIR", &target);
+        build.current_dir(folder).args(command).args(["--release", "--quiet", "--package", package]);
+        build.env("CARGO_TARGET_DIR", &target);
         assert!(build.status().unwrap().success(), "{build:?} (cargo-lambda is needed)");
     }
-    ["release/floor", "lambda/floor/bootstrap", "lambda/okta-authorizer/bootstrap"].map(|built| target.join(built))
+    ["release/baseline", "lambda/baseline/bootstrap", "lambda/okta-authorizer/bootstrap"]
+        .map(|built| target.join(built))
 }
 
 fn good_event(issuer: &str) -> String {
-    let now = support::now();
+    let now = now();
     let claims = json!({
         "iss": issuer, "aud": "api://default", "sub": "alice@example.com", "uid": "00u1", "cid": "0oa1",
         "scp": ["openid", "api:read"], "iat": now, "exp": now + 3_600,
@@ -248,7 +243,7 @@ fn good_event(issuer: &str) -> String {
     event(&format!("Bearer {}", keys::main().token(&claims)))
 }
 
-fn live(case: &Case) -> Life {
+fn run_once(case: &Case) -> Run {
     let servers = cpu("self", &this_thread());
     let start = Instant::now();
     let mut process = Process::start(case);
@@ -258,31 +253,31 @@ fn live(case: &Case) -> Life {
     let cpu = process.cpu();
     let resident_kib = process.resident_kib();
     let (warm_cpu, warm_wall) = process.warm(&case.event);
-    Life { cpu, wall, wall_without_servers: wall.saturating_sub(servers), warm_cpu, warm_wall, resident_kib }
+    Run { cpu, wall, wall_without_servers: wall.saturating_sub(servers), warm_cpu, warm_wall, resident_kib }
 }
 
-/// What the kernel says that a process has run, all its threads but one.
-fn cpu(process: &str, but: &str) -> Duration {
+/// CPU time of a process according to the kernel, without the thread `except`.
+fn cpu(process: &str, except: &str) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(Result::unwrap);
     let nanoseconds = |task: fs::DirEntry| -> u64 {
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
     };
-    Duration::from_nanos(tasks.filter(|task| task.file_name() != but).map(nanoseconds).sum())
+    Duration::from_nanos(tasks.filter(|task| task.file_name() != except).map(nanoseconds).sum())
 }
 
-/// The kernel's number of this thread.
+/// The kernel's id of this thread.
 fn this_thread() -> String {
     let task = fs::read_link("/proc/thread-self").unwrap();
     task.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// A running binary, its first request for an event accepted. Dropping it ends the process.
+/// A running binary that has connected to its Runtime API. Dropping it ends the process.
 struct Process {
     child: Child,
     api: RuntimeApi,
-    /// A pipe, emptied between the calls: a thread that waits for every line would be woken in the middle of a call, and
-    /// what the switch to it costs would count as the call's.
+    /// A pipe, read between the calls. A thread that waits for lines would wake up during a call, and the call would seem to
+    /// take longer.
     log: Option<ChildStdout>,
 }
 
@@ -311,12 +306,12 @@ impl Process {
     fn call(&mut self, event: &str) {
         self.api.call(event);
         if let Some(log) = &mut self.log {
-            // The decision's line is written before the answer is sent.
-            assert!(log.read(&mut [0; 8_192]).unwrap() > 0, "the call is not in the log");
+            // The authorizer logs the decision before it sends the answer.
+            assert!(log.read(&mut [0; 8_192]).unwrap() > 0, "the call is not logged");
         }
     }
 
-    /// A thread waits for every line from now on.
+    /// Starts a thread that waits for log lines.
     fn with_a_waiting_reader(mut self) -> Self {
         let mut log = self.log.take().unwrap();
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));
@@ -352,7 +347,7 @@ impl Drop for Process {
     }
 }
 
-/// A control group (of version 1) that has a share of one CPU, as Lambda gives it. None where the machine does not let us.
+/// A control group (version 1) with a share of one CPU, as in Lambda. `None` if the machine does not allow it.
 struct Quota(PathBuf);
 
 impl Quota {
@@ -367,7 +362,7 @@ impl Quota {
         Some(quota)
     }
 
-    /// The median wall time to the first answer. This thread is in the group while it starts the process, which stays.
+    /// The median wall time to the first answer. This thread joins the group, starts the process, and leaves the group.
     fn wall(&self, case: &Case, spawns: usize) -> Duration {
         let task = this_thread();
         let mut walls: Vec<_> = (0..spawns)
@@ -391,7 +386,8 @@ impl Drop for Quota {
     }
 }
 
-/// The Runtime API for one process on one connection, without a thread of its own to disturb the measurement.
+/// The Runtime API for one process on one connection. The testkit's server is not used here, because its tasks and its HTTP
+/// library would run on the measured core. This one runs in the thread that measures.
 struct RuntimeApi {
     stream: BufReader<TcpStream>,
 }
@@ -403,7 +399,7 @@ impl RuntimeApi {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Answers the request for an event with this one, and takes the answer to it.
+    /// Sends `event` to the process and receives the answer.
     fn call(&mut self, event: &str) {
         let line = self.request();
         assert!(line.starts_with("GET /2018-06-01/runtime/invocation/next"), "{line}");
@@ -416,7 +412,7 @@ impl RuntimeApi {
         self.answer("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
     }
 
-    /// The request line; headers and body are read over.
+    /// Reads a request and returns its first line.
     fn request(&mut self) -> String {
         let mut first = String::new();
         let (mut length, mut chunked) = (0, false);
@@ -445,18 +441,18 @@ impl RuntimeApi {
     }
 }
 
-fn medians(lives: &[Life]) -> Life {
-    fn median<T: Ord + Copy>(lives: &[Life], of: impl Fn(&Life) -> T) -> T {
-        let mut values: Vec<T> = lives.iter().map(of).collect();
+fn medians(runs: &[Run]) -> Run {
+    fn median<T: Ord + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
+        let mut values: Vec<T> = runs.iter().map(of).collect();
         values.sort_unstable();
         values[values.len() / 2]
     }
-    Life {
-        cpu: median(lives, |life| life.cpu),
-        wall: median(lives, |life| life.wall),
-        wall_without_servers: median(lives, |life| life.wall_without_servers),
-        warm_cpu: median(lives, |life| life.warm_cpu),
-        warm_wall: median(lives, |life| life.warm_wall),
-        resident_kib: median(lives, |life| life.resident_kib),
+    Run {
+        cpu: median(runs, |run| run.cpu),
+        wall: median(runs, |run| run.wall),
+        wall_without_servers: median(runs, |run| run.wall_without_servers),
+        warm_cpu: median(runs, |run| run.warm_cpu),
+        warm_wall: median(runs, |run| run.warm_wall),
+        resident_kib: median(runs, |run| run.resident_kib),
     }
 }

@@ -1,16 +1,6 @@
-//! `cargo bench --bench hot_path`: what a warm call is made of, and what a refusal costs, without the runtime around it.
+//! `cargo bench --bench hot_path`: the time of a warm call, of its parts, and of refusals, without the Lambda runtime.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a measurement that cannot go on should say where and stop"
-)]
-
-#[path = "../tests/wire/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod support;
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
@@ -26,8 +16,8 @@ use okta_authorizer::{
     policy::{Bounds, Rules, policy},
     token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
 };
+use okta_authorizer_testkit::{arn, env::PINNED_ISSUER, event_for, keys, now, token};
 use serde_json::{json, value::RawValue};
-use support::{arn, env::PINNED_ISSUER, event_for, keys, token};
 
 const BOUNDS: Bounds = Bounds { max_bytes: 32_768, path_guard: true };
 
@@ -41,10 +31,10 @@ fn main() {
     criterion.final_summary();
 }
 
-/// From the event to the decision: a refused token costs no more than an accepted one.
+/// From the event to the decision. A refused token must not take longer than an accepted one.
 fn calls(criterion: &mut Criterion) {
     let authorizer = authorizer();
-    let decide = |event: &RawValue| -> Decision { authorizer.decide(event, support::now()).now_or_never().unwrap() };
+    let decide = |event: &RawValue| -> Decision { authorizer.decide(event, now()).now_or_never().unwrap() };
     let good = token::bearer(&json!({}));
     let (head, _) = good.rsplit_once('.').unwrap();
     let events = [
@@ -53,8 +43,7 @@ fn calls(criterion: &mut Criterion) {
         ("expired", token::bearer(&json!({ "exp": 1_000_000_000 }))),
         ("unknown kid", format!("Bearer {}", keys::attacker().token(&token::claims()))),
         ("junk", "Bearer junk".to_owned()),
-        // About what API Gateway takes of all headers together (its quotas for REST APIs: 10,240 bytes), and the most that
-        // we look at.
+        // API Gateway's quota for all headers of a REST API is 10,240 bytes. The authorizer reads at most 16 KiB.
         ("10 KB of junk", format!("Bearer {}", "a.".repeat(5_000))),
         ("16 KiB of junk", format!("Bearer {}", "a.".repeat(8_192))),
         ("accepted, of 16 KiB", token::bearer(&json!({ "padding": "x".repeat(11_600) }))),
@@ -129,5 +118,5 @@ fn claims(token: &str, keys: &KeySet) -> Claims {
     let bearer = BearerToken::from_header_value(token).unwrap();
     let token = UnverifiedToken::decode(&bearer).unwrap();
     let key = keys.key(token.unverified_kid()).unwrap();
-    verify(token, key, &expected, support::now()).unwrap()
+    verify(token, key, &expected, now()).unwrap()
 }

@@ -2,7 +2,7 @@
 //!
 //! The second one is jwt-compact, on the RSA of pure Rust: it shares neither parser, base64 nor cryptography with ours.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should say where and stop")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,44 +1,35 @@
-//! The demo API of `template.yaml` on the desk (`examples/gateway`), with the real binary behind it: what clients see.
+//! What clients see of the demo API of `template.yaml`, served by the local gateway with the real binary.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should say where and stop"
-)]
-
-#[path = "../examples/gateway/desk/mod.rs"]
-mod desk;
-#[path = "wire/support/mod.rs"]
-#[allow(dead_code, reason = "the wire tests use more of it")]
-mod support;
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
 use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    process::Stdio,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use okta_authorizer_testkit::{
+    env::Env,
+    gateway::{
+        api_gateway::{Gateway, SOURCE_HEADER},
+        issuer::Issuer,
+        sample_env,
+        template::Api,
+    },
+    keys, now,
+    runtime_api::Authorizer,
+    table::{Table, closed_port, item},
+    token::claims_of,
+};
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use desk::{
-    gateway::{Gateway, SOURCE_HEADER},
-    issuer::Issuer,
-    lambda::Lambda,
-    sample_environment,
-    template::Api,
-};
-use support::table::{TABLE, Table, item};
-
 const TEMPLATE: &str = include_str!("../template.yaml");
 
-/// What the administrator of the tenant `acme`, who is `00u1`, gets from each route of the template.
+/// The status of requests by `00u1`, the administrator of the tenant `acme`: method, route, path, status.
 const TENANT_ADMIN: [(&str, &str, &str, u16); 38] = [
     ("GET", "/hello/{uid}", "/hello/00u1", 200),
     ("POST", "/hello/{uid}", "/hello/00u1", 403),
@@ -81,36 +72,36 @@ const TENANT_ADMIN: [(&str, &str, &str, u16); 38] = [
 ];
 
 #[tokio::test]
-async fn one_cached_policy_is_right_for_every_route_of_the_template() {
+async fn one_cached_policy_is_right_for_every_route() {
     let issuer = issuer().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let api = DemoApi::start(env_of(&issuer), None).await;
     let fields = [("uid", "00u1"), ("scope", "api:read"), ("groups", "ADMINS"), ("tenants", "0oa1:acme:00g1")];
     let token = login(&issuer, &fields).await;
 
     let shown: BTreeSet<_> = TENANT_ADMIN.iter().map(|(_, resource, ..)| *resource).collect();
-    assert_eq!(shown, desk.resources.iter().map(String::as_str).collect());
-    // Whichever route is asked for first, its policy answers for all the others.
+    assert_eq!(shown, api.resources.iter().map(String::as_str).collect());
+    // The policy of any first request is cached for all the others.
     for start in 0..TENANT_ADMIN.len() {
-        let (behind, first) = TENANT_ADMIN.split_at(start);
-        for (index, (method, resource, path, status)) in first.iter().chain(behind).enumerate() {
-            let answer = desk.call(method, path, &token).await;
+        let (rest, first) = TENANT_ADMIN.split_at(start);
+        for (index, (method, resource, path, status)) in first.iter().chain(rest).enumerate() {
+            let answer = api.call(method, path, &token).await;
             assert_eq!(answer.status, *status, "{method} {path} after {:?}", first[0]);
             assert_eq!(answer.source(), if index == 0 { "asked" } else { "cached" });
             if *status == 200 {
                 assert_eq!((&answer.body["method"], &answer.body["resource"]), (&json!(method), &json!(resource)));
             }
         }
-        assert_eq!(desk.gateway.lambda().calls(), start + 1);
-        desk.pass(desk.ttl);
+        assert_eq!(api.gateway.authorizer().invocations(), start + 1);
+        api.pass(api.ttl);
     }
 }
 
 #[tokio::test]
-async fn who_is_let_in_is_told_what_the_authorizer_said() {
+async fn an_allowed_request_carries_the_authorizers_context() {
     let issuer = issuer().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let api = DemoApi::start(env_of(&issuer), None).await;
     let token = login(&issuer, &[("uid", "00u1"), ("scope", "api:read openid"), ("tenants", "0oa1:acme:00g1")]).await;
-    let answer = desk.call("GET", "/hello/00u1", &token).await;
+    let answer = api.call("GET", "/hello/00u1", &token).await;
     let context = json!({
         "principalId": "00u1",
         "uid": "00u1",
@@ -124,156 +115,152 @@ async fn who_is_let_in_is_told_what_the_authorizer_said() {
 }
 
 #[tokio::test]
-async fn a_machine_gets_in_by_its_scope() {
+async fn a_machine_is_allowed_by_its_scope() {
     let issuer = issuer().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let api = DemoApi::start(env_of(&issuer), None).await;
     let form = [("grant_type", "client_credentials"), ("client_id", "0oarobot"), ("scope", "premium_api/read")];
     let token = ask_for_token(&issuer, &form).await["access_token"].as_str().unwrap().to_owned();
-    let answer = desk.call("GET", "/home/premium", &token).await;
+    let answer = api.call("GET", "/home/premium", &token).await;
     assert_eq!((answer.status, &answer.body["authorizer"]["principalId"]), (200, &json!("0oarobot")));
-    assert_eq!(desk.call("POST", "/home/premium", &token).await.status, 403);
+    assert_eq!(api.call("POST", "/home/premium", &token).await.status, 403);
     let refused = ask_for_token(&issuer, &[("grant_type", "password")]).await;
     assert_eq!(refused["error"], "unsupported_grant_type");
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_token_is_401_and_costs_no_call() {
-    let desk = Desk::pinned().await;
+async fn a_malformed_header_is_401_without_an_invocation() {
+    let api = DemoApi::pinned().await;
     let long = "a.".repeat(3);
     for header in
         [None, Some(""), Some("Bearer"), Some("Basic YTpi"), Some("Bearer a.b"), Some(&*long), Some("Bearer a.b.c d")]
     {
-        let mut request = desk.request("GET", "/hello/00u1");
+        let mut request = api.request("GET", "/hello/00u1");
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
         let answer = Answer::of(request).await;
         assert_eq!(answer.source(), "not asked", "{header:?}");
-        answer.is_the_templates_401();
+        answer.assert_401_of_the_template();
     }
-    assert_eq!(desk.gateway.lambda().calls(), 0);
+    assert_eq!(api.gateway.authorizer().invocations(), 0);
 }
 
 #[tokio::test]
-async fn a_refused_token_is_401_and_nothing_is_kept() {
-    let desk = Desk::pinned().await;
+async fn a_refused_token_is_401_and_is_not_cached() {
+    let api = DemoApi::pinned().await;
     for call in 1..=2 {
-        let answer = desk.call("GET", "/hello/00u1", "bm8.bm8.bm8").await;
-        answer.is_the_templates_401();
-        assert_eq!((answer.source(), desk.gateway.lambda().calls()), ("asked", call));
+        let answer = api.call("GET", "/hello/00u1", "bm8.bm8.bm8").await;
+        answer.assert_401_of_the_template();
+        assert_eq!((answer.source(), api.gateway.authorizer().invocations()), ("asked", call));
     }
 }
 
 #[tokio::test]
-async fn a_token_that_is_granted_nothing_here_is_403_and_that_is_kept() {
+async fn a_denied_request_is_403_and_the_policy_is_cached() {
     let issuer = issuer().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
+    let api = DemoApi::start(env_of(&issuer), None).await;
     let token = login(&issuer, &[("uid", "00u1")]).await;
-    let no = "User is not authorized to access this resource";
+    let denied = "User is not authorized to access this resource";
     for (path, source, message) in [
-        // The policy names the route that it was made for.
-        ("/hello/00u2", "asked", format!("{no} with an explicit deny")),
-        ("/hello/00u2", "cached", format!("{no} with an explicit deny")),
-        ("/hello/00u3", "cached", no.to_owned()),
+        // The policy denies the route that it was made for explicitly.
+        ("/hello/00u2", "asked", format!("{denied} with an explicit deny")),
+        ("/hello/00u2", "cached", format!("{denied} with an explicit deny")),
+        ("/hello/00u3", "cached", denied.to_owned()),
     ] {
-        let answer = desk.call("GET", path, &token).await;
+        let answer = api.call("GET", path, &token).await;
         assert_eq!((answer.status, answer.source()), (403, source));
         assert_eq!(answer.body, json!({ "message": message, "type": "ACCESS_DENIED" }));
-        answer.is_json_for_any_origin();
+        answer.assert_json_for_any_origin();
     }
-    assert_eq!(desk.gateway.lambda().calls(), 1);
+    assert_eq!(api.gateway.authorizer().invocations(), 1);
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_is_500_and_lets_nobody_in() {
-    let closed = support::table::closed_port().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", format!("{closed}/oauth2/default"))]).await;
-    let claims = support::token::claims_of(&format!("{closed}/oauth2/default"));
-    let answer = desk.call("GET", "/hello/00uada", &support::keys::main().token(&claims)).await;
+async fn an_unreachable_issuer_is_500() {
+    let closed = closed_port().await;
+    let api = DemoApi::start(Env::lambda().with("OKTA_ISSUER", format!("{closed}/oauth2/default")), None).await;
+    let claims = claims_of(&format!("{closed}/oauth2/default"));
+    let answer = api.call("GET", "/hello/00uada", &keys::main().token(&claims)).await;
     assert_eq!((answer.status, answer.source()), (500, "asked"));
     assert_eq!(answer.body, json!({ "message": "The token could not be checked", "type": "AUTHORIZER_FAILURE" }));
-    answer.is_json_for_any_origin();
+    answer.assert_json_for_any_origin();
 }
 
 #[tokio::test]
-async fn a_route_that_is_not_there_is_404_whoever_asks() {
-    let desk = Desk::pinned().await;
+async fn an_unknown_route_is_404_with_any_token() {
+    let api = DemoApi::pinned().await;
     for path in ["/", "/nothing", "/apps/", "/hello", "/hello/", "/hello/00u1/more", "/home/premium2", "/Apps"] {
-        let answer = desk.call("GET", path, "a.b.c").await;
+        let answer = api.call("GET", path, "a.b.c").await;
         assert_eq!((answer.status, answer.source()), (404, "not asked"), "{path}");
         assert_eq!(answer.body, json!({ "message": "No such route", "type": "MISSING_AUTHENTICATION_TOKEN" }));
-        answer.is_json_for_any_origin();
+        answer.assert_json_for_any_origin();
     }
 }
 
 #[tokio::test]
 async fn a_preflight_needs_no_token() {
-    let desk = Desk::pinned().await;
-    let answer = Answer::of(desk.request("OPTIONS", "/idps/0oa1")).await;
+    let api = DemoApi::pinned().await;
+    let answer = Answer::of(api.request("OPTIONS", "/idps/0oa1")).await;
     assert_eq!((answer.status, answer.source()), (200, "not asked"));
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert_eq!(answer.header("access-control-allow-headers"), "Authorization,Content-Type");
 }
 
 #[tokio::test]
-async fn a_policy_is_kept_per_token_for_as_long_as_the_template_says_and_no_longer() {
+async fn a_policy_is_cached_per_token_for_the_templates_ttl() {
     let issuer = issuer().await;
-    let desk = Desk::open(&[("OKTA_ISSUER", issuer.issuer())]).await;
-    assert_eq!(desk.ttl, Duration::from_mins(5));
+    let api = DemoApi::start(env_of(&issuer), None).await;
+    assert_eq!(api.ttl, Duration::from_mins(5));
     let [one, other] = [login(&issuer, &[("uid", "00u1")]).await, login(&issuer, &[("uid", "00u1")]).await];
-    let ask = async |token| (desk.call("GET", "/apps", token).await.source().to_owned(), desk.gateway.lambda().calls());
+    let ask = async |token| {
+        (api.call("GET", "/apps", token).await.source().to_owned(), api.gateway.authorizer().invocations())
+    };
     assert_eq!(ask(&one).await, ("asked".to_owned(), 1));
     assert_eq!(ask(&other).await, ("asked".to_owned(), 2));
-    desk.pass(Duration::from_secs(299));
+    api.pass(Duration::from_secs(299));
     assert_eq!(ask(&one).await, ("cached".to_owned(), 2));
-    // Being used does not keep it longer.
-    desk.pass(Duration::from_secs(1));
+    // A use does not extend the lifetime.
+    api.pass(Duration::from_secs(1));
     assert_eq!(ask(&one).await, ("asked".to_owned(), 3));
     assert_eq!(ask(&one).await, ("cached".to_owned(), 3));
 }
 
 #[tokio::test]
-async fn a_time_to_live_of_zero_asks_on_every_call() {
+async fn a_ttl_of_zero_invokes_the_authorizer_on_every_request() {
     let issuer = issuer().await;
-    let desk = Desk::with_ttl(&[("OKTA_ISSUER", issuer.issuer())], Some(Duration::ZERO)).await;
+    let api = DemoApi::start(env_of(&issuer), Some(Duration::ZERO)).await;
     let token = login(&issuer, &[("uid", "00u1")]).await;
     for call in 1..=3 {
-        assert_eq!(desk.call("GET", "/apps", &token).await.source(), "asked");
-        assert_eq!(desk.gateway.lambda().calls(), call);
+        assert_eq!(api.call("GET", "/apps", &token).await.source(), "asked");
+        assert_eq!(api.gateway.authorizer().invocations(), call);
     }
 }
 
-/// With a table that holds keys from a minute ago, so that the authorizer may ask the issuer at once.
+/// The keys in the table are a minute old, so that the authorizer may request the keys from the issuer at once.
 #[tokio::test]
-async fn a_rotation_breaks_nothing() {
+async fn tokens_of_old_and_new_keys_pass_after_a_rotation() {
     let issuer = issuer().await;
     let table = Table::start().await;
     let endpoint = format!("{}/v1/keys", issuer.issuer());
-    let keys: Value = Client::new().get(&endpoint).send().await.unwrap().text().await.unwrap().parse().unwrap();
-    table.put(&item(&endpoint, &keys, support::now(), 60));
-    let variables = [
-        ("OKTA_ISSUER", issuer.issuer()),
-        ("KEYS_TABLE_NAME", TABLE.to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", table.endpoint.clone()),
-        ("AWS_ACCESS_KEY_ID", "any".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "any".to_owned()),
-    ];
-    let desk = Desk::with_ttl(&variables, Some(Duration::ZERO)).await;
+    let published: Value = Client::new().get(&endpoint).send().await.unwrap().text().await.unwrap().parse().unwrap();
+    table.put(&item(&endpoint, &published, now(), 60));
+    let env = env_of(&issuer).table(&table.endpoint);
+    let api = DemoApi::start(env, Some(Duration::ZERO)).await;
 
     let before = login(&issuer, &[("uid", "00u1")]).await;
-    assert_eq!(desk.call("GET", "/hello/00u1", &before).await.status, 200);
+    assert_eq!(api.call("GET", "/hello/00u1", &before).await.status, 200);
     let rotated = Client::new().post(format!("{}/rotate", issuer.origin())).send().await.unwrap().text().await.unwrap();
     let rotated: Value = rotated.parse().unwrap();
     assert_eq!((&rotated["signs"], &rotated["published"]), (&json!("toy-2"), &json!(["toy-1", "toy-2"])));
     let after = login(&issuer, &[("uid", "00u1")]).await;
     for token in [&before, &after, &before, &after] {
-        assert_eq!(desk.call("GET", "/hello/00u1", token).await.status, 200);
+        assert_eq!(api.call("GET", "/hello/00u1", token).await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn the_sample_events_get_what_their_names_promise() {
-    let desk = Desk::pinned().await;
+async fn the_sample_events_get_the_status_that_their_names_say() {
+    let api = DemoApi::pinned().await;
     for (file, status) in [
         ("own-resource", 200),
         ("others-resource", 403),
@@ -292,14 +279,14 @@ async fn the_sample_events_get_what_their_names_promise() {
         let event: Value = fs::read_to_string(event).unwrap().parse().unwrap();
         let arn = event["methodArn"].as_str().unwrap();
         let [_, _, method, path] = arn.splitn(4, '/').collect::<Vec<_>>()[..] else { panic!("{arn}") };
-        let request = desk.request(method, &format!("/{path}"));
+        let request = api.request(method, &format!("/{path}"));
         let answer = Answer::of(request.header("authorization", event["authorizationToken"].as_str().unwrap())).await;
         assert_eq!(answer.status, status, "{file}");
     }
 }
 
-/// The demo API on a port of its own, and time that passes when it is told to.
-struct Desk {
+/// The demo API on its own port, with a clock that only [`DemoApi::pass`] moves.
+struct DemoApi {
     gateway: Arc<Gateway>,
     resources: Vec<String>,
     ttl: Duration,
@@ -309,31 +296,21 @@ struct Desk {
     server: JoinHandle<std::io::Result<()>>,
 }
 
-impl Desk {
+impl DemoApi {
     async fn pinned() -> Self {
-        Self::start(sample_environment().unwrap(), None).await
+        Self::start(sample_env().unwrap(), None).await
     }
 
-    async fn open(environment: &[(&str, String)]) -> Self {
-        Self::with_ttl(environment, None).await
-    }
-
-    async fn with_ttl(environment: &[(&str, String)], ttl: Option<Duration>) -> Self {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        Self::start(environment.collect(), ttl).await
-    }
-
-    async fn start(environment: Vec<(String, String)>, ttl: Option<Duration>) -> Self {
+    async fn start(env: Env, ttl: Option<Duration>) -> Self {
         let api = Api::of(TEMPLATE).unwrap();
         let ttl = ttl.unwrap_or(api.reauthorize_every);
         let resources = api.routes.iter().map(|route| route.resource.clone()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/{}", listener.local_addr().unwrap(), api.stage);
-        let binary = Path::new(env!("CARGO_BIN_EXE_okta-authorizer"));
-        let lambda = Lambda::start(binary, environment, Stdio::null).await.unwrap();
+        let authorizer = Authorizer::start(&env).await;
         let now = Arc::new(Mutex::new(Instant::now()));
         let clock = Arc::clone(&now);
-        let gateway = Arc::new(Gateway::new(api, lambda, ttl, Arc::new(move || *clock.lock().unwrap())));
+        let gateway = Arc::new(Gateway::new(api, authorizer, ttl, Arc::new(move || *clock.lock().unwrap())));
         let server = gateway.serve(listener);
         let client = Client::builder().no_proxy().build().unwrap();
         Self { gateway, resources, ttl, url, client, now, server }
@@ -352,7 +329,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for DemoApi {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -379,15 +356,15 @@ impl Answer {
         self.header(SOURCE_HEADER)
     }
 
-    fn is_the_templates_401(&self) {
+    fn assert_401_of_the_template(&self) {
         assert_eq!(self.status, 401);
         assert_eq!(self.body, json!({ "message": "Unauthorized", "type": "UNAUTHORIZED" }));
         assert_eq!(self.header("www-authenticate"), "Bearer");
         assert_eq!(self.header("access-control-expose-headers"), "WWW-Authenticate");
-        self.is_json_for_any_origin();
+        self.assert_json_for_any_origin();
     }
 
-    fn is_json_for_any_origin(&self) {
+    fn assert_json_for_any_origin(&self) {
         assert_eq!(self.header("content-type"), "application/json");
         assert_eq!(self.header("access-control-allow-origin"), "*");
     }
@@ -395,6 +372,10 @@ impl Answer {
 
 async fn issuer() -> Issuer {
     Issuer::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).await.unwrap()
+}
+
+fn env_of(issuer: &Issuer) -> Env {
+    Env::lambda().with("OKTA_ISSUER", issuer.issuer())
 }
 
 async fn login(issuer: &Issuer, fields: &[(&str, &str)]) -> String {

@@ -1,6 +1,6 @@
 //! The sample events say what their names promise.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should say where and stop")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
 use std::{fs, path::Path};
 

@@ -12,9 +12,10 @@ use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
 };
 use okta_authorizer_fuzz::{
-    iam::{Answer, Policy, assert_well_formed},
+    policy_of,
     sample::{HEADER, ISSUER, JWKS, NOW, payload, sign},
 };
+use okta_authorizer_testkit::iam;
 use serde_json::value::RawValue;
 
 const MAX_BYTES: usize = 2_048;
@@ -72,9 +73,9 @@ fuzz_target!(|input: &str| {
                 assert!(allowed.is_some() || denies);
                 assert_eq!(allowed.is_none(), response.principal_id == "unauthenticated");
                 let requested = requested.unwrap();
-                assert_well_formed(&response.policy_document, stage(&text, &requested), MAX_BYTES);
-                let answer = if allowed == Some(true) { Answer::Allow } else { Answer::ExplicitDeny };
-                assert_eq!(Policy::of(&response.policy_document).answer(&requested), answer);
+                let policy = policy_of(&response.policy_document, stage(&text, &requested), MAX_BYTES);
+                let verdict = if allowed == Some(true) { iam::Verdict::Allowed } else { iam::Verdict::ExplicitDeny };
+                assert_eq!(policy.verdict(&requested), verdict);
             }
         }
     }

@@ -1,8 +1,11 @@
-//! Claims and rules to a policy, on tokens that are really signed. [`Case`] says how a case is written.
+//! From claims and rules to a policy, with tokens that are really signed. [`Case`] describes the input.
 //!
-//! What must hold, as an IAM and a reading of the rules find it that know nothing of the authorizer's code:
-//! nothing is allowed but what an `[[allow]]` rule says for the claims' literal values; nothing that a `[[deny]]` rule
-//! says; nothing that leaves its granted prefix in a backend's reading; what is asked is answered, and never by silence.
+//! Properties, checked by a reference evaluator of IAM and one of the rules:
+//!
+//! - The policy allows only what an `[[allow]]` rule grants for the claims' literal values.
+//! - It allows nothing that a `[[deny]]` rule denies.
+//! - It allows no path that a backend may interpret as one outside the granted prefix.
+//! - It allows or denies the requested route explicitly.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,26 +14,31 @@ use okta_authorizer::{
     policy::{Bounds, Rules, Verdict, policy},
 };
 use okta_authorizer_fuzz::{
-    iam::{Answer, Policy, allowed, assert_well_formed},
+    case::Case,
+    policy_of,
     sample::{AUDIENCE, HEADER, ISSUER, NOW, STAGE, accept, sign},
-    second_reading::{Case, Meant, Reading, as_a_backend_may_read},
+};
+use okta_authorizer_testkit::{
+    backend_path::as_a_backend_reads_it,
+    iam,
+    reference_rules::{Meaning, Scope, toml},
 };
 use serde_json::json;
 
-/// What is tried below, above and beside every route that a policy allows.
-const BEHIND: [&str; 13] =
+/// Suffixes that are appended to every route that a policy allows.
+const SUFFIXES: [&str; 13] =
     ["", "x", "/x", "/../x", "/..", "%2e%2e/x", "..%2fx", "%252e%252e%252fx", "..\\x", "..;/x", ".;x", "*", "?"];
 
 fuzz_target!(|input: &str| {
     let mut case = Case::parse(input);
-    let Ok(rules) = Rules::parse(&case.toml()) else { return };
+    let Ok(rules) = Rules::parse(&toml(&case.rules)) else { return };
     case.claims.entry("sub").or_insert(json!("s"));
     for (name, value) in
         [("iss", json!(ISSUER)), ("aud", json!(AUDIENCE)), ("iat", json!(NOW)), ("exp", json!(NOW + 9))]
     {
         case.claims.insert(name.to_owned(), value);
     }
-    let Some(reading) = case.read() else { return };
+    let Some(meaning) = case.meaning() else { return };
     let asked = case.requests.first().copied().unwrap_or("GET/apps");
     let Some(requested) = MethodArn::parse(&format!("{STAGE}/{asked}")) else { return };
     let payload = serde_json::to_vec(&case.claims).unwrap();
@@ -38,31 +46,31 @@ fuzz_target!(|input: &str| {
 
     let bounds = Bounds { max_bytes: case.max_bytes, path_guard: case.guarded };
     let made = policy(&rules.grants(&claims, &requested), &requested, bounds);
-    assert_well_formed(&made.document, STAGE, bounds.max_bytes);
-    let iam = Policy::of(&made.document);
+    let policy = policy_of(&made.document, STAGE, bounds.max_bytes);
 
     let is_allowed = matches!(made.verdict, Verdict::Allowed { .. });
-    let answer = if is_allowed { Answer::Allow } else { Answer::ExplicitDeny };
-    assert_eq!(iam.answer(requested.text()), answer, "{made:?}");
+    let verdict = if is_allowed { iam::Verdict::Allowed } else { iam::Verdict::ExplicitDeny };
+    assert_eq!(policy.verdict(requested.text()), verdict, "{made:?}");
     let (method, path) = split(asked);
     let odd = path.contains(['%', '\\', ';']) || path.split('/').any(|segment| matches!(segment, "." | ".."));
     if made.left_out == 0 && !odd {
-        assert_eq!(is_allowed, is_meant(&reading, method, path), "{asked}: {made:?}, {reading:?}");
+        assert_eq!(is_allowed, meaning.allows(method, path), "{asked}: {made:?}, {meaning:?}");
     }
 
     let mut paths: Vec<String> = case.requests.iter().take(8).map(|&request| request.to_owned()).collect();
-    let reach =
-        reading.allow.iter().chain(&reading.deny).take(4).map(|meant| format!("{}{}", meant.method, meant.path));
-    let routes = allowed(&made.document, STAGE).into_iter().take(4).map(|tail| tail.trim_end_matches('*').to_owned());
-    for route in reach.chain(routes) {
-        paths.extend(BEHIND.iter().map(|behind| format!("{route}{behind}")));
+    let scopes =
+        meaning.allow.iter().chain(&meaning.deny).take(4).map(|scope| format!("{}{}", scope.method, scope.path));
+    let allowed =
+        policy.allow.iter().take(4).map(|resource| resource[STAGE.len() + 1..].trim_end_matches('*').to_owned());
+    for route in scopes.chain(allowed) {
+        paths.extend(SUFFIXES.iter().map(|suffix| format!("{route}{suffix}")));
     }
     for tail in &paths {
-        if iam.answer(&format!("{STAGE}/{tail}")) == Answer::Allow {
+        if policy.allows(&format!("{STAGE}/{tail}")) {
             let (method, path) = split(tail);
-            assert!(is_meant(&reading, method, path), "{tail} is allowed: {made:?}, {reading:?}");
+            assert!(meaning.allows(method, path), "{tail} is allowed: {made:?}, {meaning:?}");
             if case.guarded {
-                assert_stays(&reading.allow, method, path);
+                assert_stays(&meaning, method, path);
             }
         }
     }
@@ -72,22 +80,15 @@ fn split(tail: &str) -> (&str, &str) {
     tail.split_at(tail.find('/').unwrap_or(tail.len()))
 }
 
-fn is_meant(reading: &Reading, method: &str, path: &str) -> bool {
-    let covered = |list: &[Meant]| list.iter().any(|meant| meant.covers(method, path));
-    !reading.deny_all && covered(&reading.allow) && !covered(&reading.deny)
-}
-
-/// However a backend reads the path, it is one that is granted.
-fn assert_stays(allow: &[Meant], method: &str, path: &str) {
-    if allow.iter().any(|meant| !meant.and_below && meant.covers(method, path)) {
-        return; // granted in these very characters
+/// Asserts that every interpretation of the path by a backend is inside a granted prefix.
+fn assert_stays(meaning: &Meaning, method: &str, path: &str) {
+    let covering: Vec<&Scope> = meaning.allow.iter().filter(|scope| scope.covers(method, path)).collect();
+    if covering.iter().any(|scope| !scope.includes_below) {
+        return; // granted literally
     }
     for times in 0..=2 {
-        let read = as_a_backend_may_read(path, times);
-        let stays = allow.iter().filter(|meant| meant.and_below && meant.covers(method, path)).any(|meant| {
-            let prefix = as_a_backend_may_read(&meant.path, times);
-            read.starts_with(&prefix)
-        });
-        assert!(stays, "{method} {path} leaves what is granted: {}", String::from_utf8_lossy(&read));
+        let read = as_a_backend_reads_it(path, times);
+        let stays = covering.iter().any(|scope| read.starts_with(&as_a_backend_reads_it(&scope.path, times)));
+        assert!(stays, "{method} {path} leaves the granted prefix: {}", String::from_utf8_lossy(&read));
     }
 }

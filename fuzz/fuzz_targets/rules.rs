@@ -11,9 +11,10 @@ use okta_authorizer::{
     token::Claims,
 };
 use okta_authorizer_fuzz::{
-    iam::{Answer, Policy, assert_well_formed},
+    policy_of,
     sample::{HEADER, STAGE, accept, payload, sign},
 };
+use okta_authorizer_testkit::iam;
 
 static CLAIMS: LazyLock<Vec<Claims>> = LazyLock::new(|| {
     [
@@ -43,9 +44,12 @@ fuzz_target!(|toml: &str| {
     for (claims, requested) in CLAIMS.iter().flat_map(|claims| REQUESTS.iter().map(move |asked| (claims, asked))) {
         let bounds = Bounds { max_bytes: 4_096, path_guard: true };
         let policy = policy(&rules.grants(claims, requested), requested, bounds);
-        assert_well_formed(&policy.document, STAGE, bounds.max_bytes);
         let allowed = matches!(policy.verdict, Verdict::Allowed { .. });
-        let answer = if allowed { Answer::Allow } else { Answer::ExplicitDeny };
-        assert_eq!(Policy::of(&policy.document).answer(requested.text()), answer, "{policy:?}");
+        let verdict = if allowed { iam::Verdict::Allowed } else { iam::Verdict::ExplicitDeny };
+        assert_eq!(
+            policy_of(&policy.document, STAGE, bounds.max_bytes).verdict(requested.text()),
+            verdict,
+            "{policy:?}"
+        );
     }
 });

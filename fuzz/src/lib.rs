@@ -1,7 +1,17 @@
-//! What the fuzz targets share: a key to sign with, an IAM of their own, and the rules read a second time.
+//! What the fuzz targets share: a signing key, and cases of rules, claims and requests as text.
 //!
-//! A target panics where a property does not hold; that is how libFuzzer is told.
+//! A target panics if a property does not hold. libFuzzer reports the panic with its input.
 
-pub mod iam;
+pub mod case;
 pub mod sample;
-pub mod second_reading;
+
+use okta_authorizer::policy::Document;
+use okta_authorizer_testkit::iam::Policy;
+
+/// Reads a policy that was made for `stage`. Panics if it breaks a promise or has more than `max_bytes`.
+pub fn policy_of(document: &Document, stage: &str, max_bytes: usize) -> Policy {
+    let json = document.json();
+    assert!(json.len() <= max_bytes, "{json} is over {max_bytes} bytes");
+    let parsed = serde_json::from_str(json).unwrap();
+    Policy::read(&parsed, stage, max_bytes).unwrap_or_else(|broken| panic!("{broken}: {json}"))
+}

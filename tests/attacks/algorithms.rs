@@ -10,8 +10,8 @@ use okta_authorizer::token::Refusal;
 use serde_json::{Value, json};
 
 use crate::{
-    signers::{self, encode},
     table::{HEADER, Row, authorizer, good, good_claims, hold},
+    test_keys::{self, encode},
 };
 
 fn input(header: &str) -> String {
@@ -90,7 +90,7 @@ pub fn a_token_without_a_signature_is_no_token() {
 
 /// What an attacker knows of the key, in the shapes that confused verifiers have taken for an HMAC secret.
 fn public_secrets() -> Vec<(&'static str, Vec<u8>)> {
-    let der = signers::main().public_der();
+    let der = test_keys::main().public_der();
     let pkcs1 = &der[24..];
     let digits = STANDARD.encode(&der);
     let lines = digits.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
@@ -105,10 +105,10 @@ fn public_secrets() -> Vec<(&'static str, Vec<u8>)> {
         ("the PKCS#1 PEM", pkcs1_pem.into_bytes()),
         ("the DER", der.clone()),
         ("the PKCS#1 DER", pkcs1.to_vec()),
-        ("the modulus", signers::main().modulus()),
-        ("the modulus in base64url", encode(signers::main().modulus()).into_bytes()),
-        ("the JWK", signers::main().jwk().to_string().into_bytes()),
-        ("the JWKS", signers::jwks(&[signers::main()]).to_string().into_bytes()),
+        ("the modulus", test_keys::main().modulus()),
+        ("the modulus in base64url", encode(test_keys::main().modulus()).into_bytes()),
+        ("the JWK", test_keys::main().jwk().to_string().into_bytes()),
+        ("the JWKS", test_keys::jwks(&[test_keys::main()]).to_string().into_bytes()),
         ("the kid", b"main".to_vec()),
         ("nothing", Vec::new()),
         ("a zero byte", vec![0]),
@@ -147,7 +147,7 @@ pub fn the_named_key_and_another_scheme_is_no_rs256() {
     ];
     for (alg, encoding, source) in schemes {
         for (claimed, refusal) in [(alg, Refusal::WrongAlgorithm), ("RS256", Refusal::BadSignature)] {
-            let bad = signers::main().seal_as(encoding, &input(&header(&format!("\"{claimed}\""))));
+            let bad = test_keys::main().seal_as(encoding, &input(&header(&format!("\"{claimed}\""))));
             rows.push(Row::new(source, format!("{alg} called {claimed}"), bad, refusal, good()));
         }
     }
@@ -177,7 +177,7 @@ pub fn the_named_key_and_another_scheme_is_no_rs256() {
 #[test]
 pub fn the_header_that_chose_the_algorithm_is_the_one_that_is_signed() {
     let [rs256, none] = [HEADER, r#"{"alg":"none","kid":"main"}"#].map(input);
-    let good = signers::main().seal(&rs256);
+    let good = test_keys::main().seal(&rs256);
     let signature = good.rsplit('.').next().unwrap();
     let general: Value = json!({
         "payload": encode(good_claims().to_string()),

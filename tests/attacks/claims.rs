@@ -4,15 +4,15 @@ use okta_authorizer::{authorizer::Outcome, token::Refusal};
 use serde_json::{Value, json};
 
 use crate::{
-    signers::{self, jwks},
     table::{
         HEADER, ISSUER, NOW, Row, authorizer, authorizer_of, decide, event, good, good_claims, hold, said, spliced,
         with, without,
     },
+    test_keys::{self, jwks},
 };
 
 fn token(claims: &Value) -> String {
-    signers::main().token(claims)
+    test_keys::main().token(claims)
 }
 
 /// The good claims with one of them set, as JSON text.
@@ -204,7 +204,7 @@ pub fn the_issuer_and_the_audience_are_compared_byte_for_byte() {
 pub fn a_token_of_one_issuer_is_not_good_for_another() {
     let other = "https://other.okta.com/oauth2/default";
     let both = format!("{ISSUER},{other}");
-    let authorizer = authorizer_of(&jwks(&[signers::main()]), &[("OKTA_ISSUER", &both)]);
+    let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("OKTA_ISSUER", &both)]);
     let third = set("iss", r#""https://third.okta.com/oauth2/default""#);
     let twin = set("iss", &json!(other).to_string());
     let rows = vec![
@@ -220,7 +220,7 @@ fn times_hold_to_the_second() {
     const T: u64 = NOW;
     let mut wrong = Vec::new();
     for skew in [0, 1, 60, 300] {
-        let authorizer = authorizer_of(&jwks(&[signers::main()]), &[("CLOCK_SKEW_SECONDS", &skew.to_string())]);
+        let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("CLOCK_SKEW_SECONDS", &skew.to_string())]);
         // RFC 7519 §4.1.4: before `exp`; §4.1.5: `nbf` or after; §4.1.6 and RFC 9068 §4: not from the future. §2: fractions.
         let half = format!("{T}.5");
         for (claim, json, passes_at, refused_at, refusal) in [
@@ -235,7 +235,7 @@ fn times_hold_to_the_second() {
             // Good at every one of these instants, but for the claim in question.
             let mut others = with(&good_claims(), &json!({ "exp": T + 100_000, "iat": 1 }));
             others.as_object_mut().unwrap().remove(claim);
-            let token = signers::main().sign(HEADER, spliced(&format!("\"{claim}\":{json}"), &others.to_string()));
+            let token = test_keys::main().sign(HEADER, spliced(&format!("\"{claim}\":{json}"), &others.to_string()));
             let at = |now| decide(&authorizer, &event(&token), now).outcome;
             match at(passes_at) {
                 Outcome::Granted(granted) if granted.is_allowed() => {}
@@ -303,7 +303,7 @@ pub fn time_may_stand_at_either_end() {
 
 #[test]
 pub fn the_client_is_one_that_was_named() {
-    let authorizer = authorizer_of(&jwks(&[signers::main()]), &[("OKTA_CLIENT_IDS", "0oaclient,0oaother")]);
+    let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("OKTA_CLIENT_IDS", "0oaclient,0oaother")]);
     let mut rows = Vec::new();
     let twin = set("cid", r#""0oaother""#);
     for other in ["", "0oaCLIENT", "0oaclien", "0oaclientx", "0oaclient,0oaother", "0oaclient ", "*"] {

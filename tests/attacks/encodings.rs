@@ -8,8 +8,8 @@ use okta_authorizer::token::Refusal;
 use serde_json::json;
 
 use crate::{
-    signers::{self, encode},
     table::{HEADER, NOW, Row, authorizer, decide, event, good, good_claims, hold, said, spliced, with},
+    test_keys::{self, encode},
 };
 
 const BAD_HEADER: Refusal = Refusal::BadBase64 { part: "header" };
@@ -38,14 +38,14 @@ pub fn base64url_is_unpadded_canonical_and_of_its_own_alphabet() {
     const OTHERS: &str = "RFC 7515 §2; RFC 4648 §3.3: no other characters";
     let (header, payload) = (one_over(HEADER), one_over(&good_claims().to_string()));
     let (h, p) = (encode(&header), encode(&payload));
-    let twin = signers::main().sign(&header, &payload);
+    let twin = test_keys::main().sign(&header, &payload);
     let signature = twin.rsplit('.').next().unwrap();
     let standard = |digits: &str| digits.replace('-', "+").replace('_', "/");
     let mixed =
         |digits: &str| if digits.contains('-') { digits.replacen('-', "+", 1) } else { digits.replacen('_', "/", 1) };
     assert!(standard(&h) != h && standard(&p) != p && standard(signature) != signature, "a test of nothing");
 
-    let seal = |input: String| signers::main().seal(&input);
+    let seal = |input: String| test_keys::main().seal(&input);
     let mut rows = Vec::new();
     let mut row = |source, name: &str, bad, refusal| rows.push(Row::new(source, name, bad, refusal, twin.clone()));
 
@@ -201,7 +201,7 @@ pub fn header_and_payload_are_each_one_json_object_in_utf_8() {
 pub fn a_token_has_three_parts_that_are_not_empty() {
     let twin = good();
     let [h, p, s]: [&str; 3] = twin.split('.').collect::<Vec<_>>().try_into().unwrap();
-    let seal = |input: String| signers::main().seal(&input);
+    let seal = |input: String| test_keys::main().seal(&input);
     let three = Refusal::NotThreeParts;
     let no_header = Refusal::BadJson { part: "header" };
     let rows = [
@@ -237,7 +237,7 @@ fn sized(size: usize) -> String {
         let members = |pad: usize| with(&good_claims(), &json!({ "pad": "a".repeat(pad) })).to_string();
         let room = size - encode(&header).len() - 2 - encode([0; 256]).len();
         let pad = (room * 3 / 4).checked_sub(members(0).len())?;
-        let token = signers::main().sign(header, members(pad));
+        let token = test_keys::main().sign(header, members(pad));
         (token.len() == size).then_some(token)
     };
     (0..3).find_map(of).unwrap()

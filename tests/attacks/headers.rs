@@ -4,8 +4,8 @@ use okta_authorizer::token::Refusal;
 use serde_json::json;
 
 use crate::{
-    signers::{self, encode},
     table::{HEADER, Row, authorizer, good, good_claims, hold, spliced},
+    test_keys::{self, encode},
 };
 
 #[test]
@@ -43,7 +43,7 @@ pub fn a_payload_is_base64url_whatever_b64_says() {
     let claims = json!({ "iss": "x" }).to_string();
     assert!(!claims.contains('.'), "the payload is to be one part");
     let header = r#"{"alg":"RS256","kid":"main","b64":false}"#;
-    let raw = signers::main().seal(&format!("{}.{claims}", encode(header)));
+    let raw = test_keys::main().seal(&format!("{}.{claims}", encode(header)));
     let rows = vec![
         Row::new("RFC 7797 §3", "a payload that is not encoded", raw, Refusal::BadBase64 { part: "payload" }, good()),
         Row::new(
@@ -72,35 +72,36 @@ pub fn a_token_inside_a_token_is_no_token() {
         Row::new(
             "RFC 7519 §5.2, appendix A.2",
             "a nested JWT, signed by the issuer",
-            signers::main().sign(header, &inner),
+            test_keys::main().sign(header, &inner),
             Refusal::BadJson { part: "payload" },
-            signers::main().sign(header, good_claims().to_string()),
+            test_keys::main().sign(header, good_claims().to_string()),
         ),
         Row::new(
             "RFC 7519 §5.2",
             "a nested JWT as a JSON string",
-            signers::main().sign(header, json!(inner).to_string()),
+            test_keys::main().sign(header, json!(inner).to_string()),
             Refusal::BadJson { part: "payload" },
             good(),
         ),
         Row::new(
             "RFC 7519 §5.2",
             "a nested JWT, wrapped by a stranger",
-            signers::attacker().named("main").sign(header, &inner),
+            test_keys::attacker().named("main").sign(header, &inner),
             Refusal::BadJson { part: "payload" },
             good(),
         ),
         Row::new(
             "RFC 7519 §5.2",
             "claims in a claim",
-            signers::main().sign(HEADER, json!({ "jwt": good_claims() }).to_string()),
+            test_keys::main().sign(HEADER, json!({ "jwt": good_claims() }).to_string()),
             Refusal::MissingClaim { claim: "iss" },
             good(),
         ),
         Row::new(
             "RFC 7519 §5.3",
             "claims replicated in the header alone",
-            signers::main().sign(spliced(r#""iss":"https://example.okta.com/oauth2/default","sub":"x""#, HEADER), "{}"),
+            test_keys::main()
+                .sign(spliced(r#""iss":"https://example.okta.com/oauth2/default","sub":"x""#, HEADER), "{}"),
             Refusal::MissingClaim { claim: "iss" },
             good(),
         ),

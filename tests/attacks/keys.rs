@@ -5,13 +5,13 @@ use okta_authorizer::token::Refusal;
 use serde_json::{Value, json};
 
 use crate::{
-    signers::{self, encode, jwks},
     table::{HEADER, Row, authorizer, authorizer_of, by, good, good_claims, hold, with},
+    test_keys::{self, encode, jwks},
 };
 
 #[test]
 pub fn a_key_that_the_token_brings_or_points_to_is_ignored() {
-    let stranger = signers::attacker();
+    let stranger = test_keys::attacker();
     let certificate = json!([STANDARD.encode(stranger.public_der())]);
     let brought: [(&str, Value, &str); 14] = [
         ("jwk", stranger.jwk(), "RFC 7515 §4.1.3; CVE-2018-0114, CVE-2026-27962"),
@@ -33,7 +33,7 @@ pub fn a_key_that_the_token_brings_or_points_to_is_ignored() {
     for (member, value, source) in brought {
         for (kid, refusal) in [("main", Refusal::BadSignature), ("attacker", Refusal::UnknownKid)] {
             let bad = by(stranger, &json!({ "alg": "RS256", "kid": kid, member: value }));
-            let twin = by(signers::main(), &json!({ "alg": "RS256", "kid": "main", member: value }));
+            let twin = by(test_keys::main(), &json!({ "alg": "RS256", "kid": "main", member: value }));
             rows.push(Row::new(source, format!("{member}: {value}, kid {kid}"), bad, refusal, twin));
         }
         let nameless = by(stranger, &json!({ "alg": "RS256", member: value }));
@@ -103,14 +103,14 @@ pub fn a_kid_is_a_name_and_nothing_more() {
         Refusal::BadSignature,
         HEADER,
     ));
-    let swapped = by(signers::second(), &json!({ "alg": "RS256", "kid": "main" }));
+    let swapped = by(test_keys::second(), &json!({ "alg": "RS256", "kid": "main" }));
     rows.push(Row::new("RFC 7515 §6", "the second key called main", swapped, Refusal::BadSignature, good()));
     hold(&authorizer(), rows);
 }
 
 #[test]
 pub fn a_key_of_the_set_that_is_not_for_rs256_signatures_verifies_nothing() {
-    let jwk = |kid, members: Value| with(&signers::main().named(kid).jwk(), &members);
+    let jwk = |kid, members: Value| with(&test_keys::main().named(kid).jwk(), &members);
     let unusable = [
         ("enc", json!({ "use": "enc" }), "RFC 7517 §4.2"),
         ("use-list", json!({ "use": ["sig"] }), "RFC 7517 §4.2"),
@@ -132,20 +132,20 @@ pub fn a_key_of_the_set_that_is_not_for_rs256_signatures_verifies_nothing() {
         ("e-even", json!({ "e": "AQAA" }), "RFC 8017 §3.1"),
         ("e-large", json!({ "e": encode([0xff; 256]) }), "RFC 8017 §3.1"),
         ("n-1", json!({ "n": "AQ" }), "RFC 7518 §3.3: 2048 bits or more"),
-        ("n-padded", json!({ "n": format!("{}==", encode(signers::main().modulus())) }), "RFC 7518 §2"),
+        ("n-padded", json!({ "n": format!("{}==", encode(test_keys::main().modulus())) }), "RFC 7518 §2"),
         ("n-number", json!({ "n": 5 }), "RFC 7518 §6.3.1.1"),
     ];
-    let mut published = vec![signers::main().jwk(), signers::second().named("rival").jwk()];
+    let mut published = vec![test_keys::main().jwk(), test_keys::second().named("rival").jwk()];
     published.extend(unusable.iter().map(|(kid, members, _)| jwk(kid, members.clone())));
-    published.push(signers::main().named("rival").jwk());
-    let of = |kid| by(signers::main(), &json!({ "alg": "RS256", "kid": kid }));
+    published.push(test_keys::main().named("rival").jwk());
+    let of = |kid| by(test_keys::main(), &json!({ "alg": "RS256", "kid": kid }));
     let mut rows: Vec<_> = unusable
         .iter()
         .map(|(kid, members, source)| {
             Row::new(source, format!("{kid}: {members}"), of(kid), Refusal::UnknownKid, good())
         })
         .collect();
-    for rival in [signers::main(), signers::second()] {
+    for rival in [test_keys::main(), test_keys::second()] {
         let bad = by(rival, &json!({ "alg": "RS256", "kid": "rival" }));
         rows.push(Row::new("RFC 7517 §4.5", "two keys under one kid", bad, Refusal::UnknownKid, good()));
     }
@@ -154,14 +154,14 @@ pub fn a_key_of_the_set_that_is_not_for_rs256_signatures_verifies_nothing() {
 
 #[test]
 pub fn the_set_may_be_a_single_key_and_a_token_of_no_issuers_key_is_refused() {
-    let only_second = authorizer_of(&jwks(&[signers::second()]), &[]);
-    let twin = signers::second().token(&good_claims());
+    let only_second = authorizer_of(&jwks(&[test_keys::second()]), &[]);
+    let twin = test_keys::second().token(&good_claims());
     let row = |name, bad, refusal| Row::new("RFC 7515 §5.2", name, bad, refusal, twin.clone());
     let rows = vec![
         row("a key that was withdrawn", good(), Refusal::UnknownKid),
         row(
             "its name, another's signature",
-            signers::main().named("second").token(&good_claims()),
+            test_keys::main().named("second").token(&good_claims()),
             Refusal::BadSignature,
         ),
     ];

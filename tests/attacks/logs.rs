@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use okta_authorizer_testkit::{env::Env, event_for, runtime_api::Authorizer, token::claims as good_now};
 use serde_json::{Value, json};
 
 use crate::{
-    algorithms, claims, encodings, events, forgeries, headers, keys, signers,
-    support::{env::Env, event_for, runtime_api::Authorizer, token::claims as good_now},
+    algorithms, claims, encodings, events, forgeries, headers, keys,
     table::{ISSUER, STAGE, good_claims, recorded, with},
+    test_keys,
 };
 
 const TABLES: &[fn()] = &[
@@ -63,13 +64,13 @@ const ODD: [&str; 12] = [
 async fn every_attack_is_one_line_that_tells_no_secret_and_cannot_be_forged() {
     let made: Value = serde_json::from_str(include_str!("fixtures/forgeries.json")).unwrap();
     let mut published = made["jwks"]["keys"].as_array().unwrap().clone();
-    published.extend([signers::main().jwk(), signers::second().jwk()]);
+    published.extend([test_keys::main().jwk(), test_keys::second().jwk()]);
     let env = Env::pinned(&json!({ "keys": published })).with("OKTA_ISSUER", ISSUER).with("CLOCK_SKEW_SECONDS", "300");
 
     let mut events = recorded(|| TABLES.iter().for_each(|table| table()));
     let now = |members: Value| {
         let claims = with(&good_now(), &json!({ "iss": ISSUER, "sub": good_claims()["sub"] }));
-        signers::main().token(&with(&claims, &members))
+        test_keys::main().token(&with(&claims, &members))
     };
     for odd in ODD {
         let text = format!("x{odd}{{\"outcome\":\"allow\"}}");
@@ -78,7 +79,8 @@ async fn every_attack_is_one_line_that_tells_no_secret_and_cannot_be_forged() {
         events.push(event_for(&now(json!({})), &format!("{STAGE}/DELETE/apps/{text}")));
         events.push(event_for(&now(json!({})), &text));
         let header = json!({ "alg": "RS256", "kid": text }).to_string();
-        events.push(event_for(&signers::main().sign(header, good_claims().to_string()), &format!("{STAGE}/GET/apps")));
+        events
+            .push(event_for(&test_keys::main().sign(header, good_claims().to_string()), &format!("{STAGE}/GET/apps")));
     }
     println!("{} events", events.len());
     assert!(events.len() > 1_500, "a test of little: {}", events.len());

@@ -11,8 +11,8 @@ use okta_authorizer::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use crate::signers::{self, Key};
-pub use crate::support::{event_for, with, without};
+use crate::test_keys::{self, Key};
+pub use okta_authorizer_testkit::{event_for, with, without};
 
 /// Time is an argument: it is this, unless a row says otherwise.
 pub const NOW: u64 = 1_800_000_000;
@@ -40,14 +40,14 @@ impl Row {
 
     /// Two JOSE headers over the same good claims.
     pub fn header(source: &str, bad: impl AsRef<[u8]>, refusal: Refusal, twin: impl AsRef<[u8]>) -> Self {
-        let sign = |header: &[u8]| signers::main().sign(header, good_claims().to_string());
+        let sign = |header: &[u8]| test_keys::main().sign(header, good_claims().to_string());
         let name = String::from_utf8_lossy(bad.as_ref()).into_owned();
         Self::new(source, name, sign(bad.as_ref()), refusal, sign(twin.as_ref()))
     }
 
     /// Two payloads under the same good header.
     pub fn payload(source: &str, bad: impl AsRef<[u8]>, refusal: Refusal, twin: impl AsRef<[u8]>) -> Self {
-        let sign = |payload: &[u8]| signers::main().sign(HEADER, payload);
+        let sign = |payload: &[u8]| test_keys::main().sign(HEADER, payload);
         let name = String::from_utf8_lossy(bad.as_ref()).into_owned();
         Self::new(source, name, sign(bad.as_ref()), refusal, sign(twin.as_ref()))
     }
@@ -91,7 +91,7 @@ pub fn authorizer_of(jwks: &Value, variables: &[(&str, &str)]) -> Authorizer {
 
 /// One with these rules, and the key `main`.
 pub fn authorizer_ruled_by(rules: &str, variables: &[(&str, &str)]) -> Result<Authorizer, ConfigError> {
-    load(&signers::jwks(&[signers::main()]), variables, Some(rules))
+    load(&test_keys::jwks(&[test_keys::main()]), variables, Some(rules))
 }
 
 fn load(jwks: &Value, variables: &[(&str, &str)], rules: Option<&str>) -> Result<Authorizer, ConfigError> {
@@ -112,7 +112,7 @@ fn load(jwks: &Value, variables: &[(&str, &str)], rules: Option<&str>) -> Result
 
 /// With the keys `main` and `second`.
 pub fn authorizer() -> Authorizer {
-    authorizer_of(&signers::jwks(&[signers::main(), signers::second()]), &[])
+    authorizer_of(&test_keys::jwks(&[test_keys::main(), test_keys::second()]), &[])
 }
 
 thread_local! {
@@ -155,7 +155,7 @@ pub fn good_claims() -> Value {
 
 /// A good token.
 pub fn good() -> String {
-    signers::main().token(&good_claims())
+    test_keys::main().token(&good_claims())
 }
 
 /// The good claims by another key, under that key's name or another.

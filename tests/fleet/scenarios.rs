@@ -1,4 +1,4 @@
-//! Many key stores that share one table and one Okta, as the instances of one function do, on a clock of their own.
+//! Scenarios of many key stores that share one table and one Okta, like the instances of one function. Time is simulated.
 
 use std::{
     sync::{
@@ -20,8 +20,7 @@ use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
     keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
 };
-
-use crate::support::{
+use okta_authorizer_testkit::{
     keys,
     okta::{Okta, Reply},
     table::{TABLE, Table, closed_port},
@@ -29,7 +28,7 @@ use crate::support::{
 
 /// The simulated second in which every scenario starts.
 pub const START: u64 = 1_800_000_000;
-/// What a fetch from Okta takes where a realistic delay matters.
+/// How long Okta takes to respond.
 const DELAY: Duration = Duration::from_millis(150);
 
 /// `N` instances, their table and their Okta.
@@ -37,11 +36,11 @@ pub struct Fleet {
     pub okta: Okta,
     pub stores: Vec<KeyStore>,
     table_requests: Arc<AtomicUsize>,
-    /// Kept for as long as the fleet: dropping it closes the port.
+    /// Dropping it closes the port.
     _table: Option<Table>,
 }
 
-/// What a round of calls came to, one call an instance.
+/// The results of one call per instance.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
     pub found: usize,
@@ -49,14 +48,14 @@ pub struct Round {
     pub unavailable: usize,
 }
 
-/// What a scenario cost, and whom.
+/// The cost of a scenario.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Report {
     pub okta_requests: usize,
     pub table_requests: usize,
-    /// Calls with a valid token that were not answered with its key.
+    /// Calls for a published key that did not return it.
     pub refused_valid: usize,
-    /// Simulated seconds until every instance knew what it should.
+    /// Simulated seconds until every instance had the current keys.
     pub known_everywhere_after: Option<u64>,
 }
 
@@ -79,7 +78,7 @@ impl Intercept for Count {
     }
 }
 
-/// A client for a table on loopback that counts what it sends.
+/// A client for a table on loopback. It counts its requests.
 pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -94,14 +93,14 @@ pub fn client(endpoint: &str, requests: Arc<AtomicUsize>) -> aws_sdk_dynamodb::C
 }
 
 impl Fleet {
-    /// Instances that have not started, an empty table, and an Okta with the key `main`.
+    /// Instances that have not loaded keys, an empty table, and an Okta with the key `main`.
     pub async fn new(instances: usize) -> Self {
         let table = Table::start().await;
         let endpoint = table.endpoint.clone();
         Self::with_table(instances, Some(table), Some(endpoint)).await
     }
 
-    /// Instances whose table does not answer.
+    /// Instances whose table refuses connections.
     pub async fn without_table(instances: usize) -> Self {
         Self::with_table(instances, None, Some(closed_port().await)).await
     }
@@ -127,7 +126,7 @@ impl Fleet {
         join_all(self.stores.iter().map(|store| store.load(now))).await;
     }
 
-    /// Every instance is asked for the same key at once.
+    /// Looks the same key up in all instances at once.
     pub async fn round(&self, kid: &str, now: u64) -> Round {
         let mut round = Round::default();
         for answer in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
@@ -158,7 +157,7 @@ impl Fleet {
     }
 }
 
-/// All start at once on an empty table, then answer a valid token each.
+/// All instances start at once on an empty table. Then each looks up a published key.
 pub async fn cold_start(instances: usize) -> Report {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -166,7 +165,7 @@ pub async fn cold_start(instances: usize) -> Report {
     fleet.report((0, 0), instances - round.found, Some(0))
 }
 
-/// All start at once, and the table does not answer.
+/// The same without a table.
 pub async fn table_down(instances: usize) -> Report {
     let fleet = Fleet::without_table(instances).await;
     fleet.start(START).await;
@@ -174,7 +173,7 @@ pub async fn table_down(instances: usize) -> Report {
     fleet.report((0, 0), instances - round.found, Some(0))
 }
 
-/// A second key is published; every instance is asked for it at once, and again every second until all know it.
+/// A second key is published. Every second, all instances look it up, until all of them have it.
 pub async fn rotation(instances: usize) -> Report {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -194,7 +193,7 @@ pub async fn rotation(instances: usize) -> Report {
     fleet.report(since, refused, after)
 }
 
-/// The key is withdrawn for a second one just before the refresh is due; how long is it still used anywhere?
+/// A second key replaces the first just before the refresh is due. How long does any instance accept the first key?
 pub async fn withdrawal(instances: usize) -> Report {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -212,15 +211,15 @@ pub async fn withdrawal(instances: usize) -> Report {
     fleet.report(since, refused, after)
 }
 
-/// What a flood did to the calls between the forged ones.
+/// The effect of a flood of forged kids on valid calls.
 pub struct Flood {
     pub report: Report,
-    /// The median of a valid call before the flood and during it.
+    /// The median duration of a valid call before the flood and during it.
     pub before: Duration,
     pub during: Duration,
 }
 
-/// Forged kids in a simulated minute over the fleet, a valid token behind each.
+/// Forged kids within a simulated minute, spread over the fleet. A valid call follows each.
 pub async fn flood(instances: usize, forged: usize) -> Flood {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -238,7 +237,7 @@ struct Calls {
 }
 
 impl Fleet {
-    /// A minute from `from` on, second by second: so many unknown and so many known kids, spread over minute and fleet.
+    /// One minute that starts at `from`. Unknown and known kids are spread evenly over the minute and the fleet.
     async fn minute(&self, forged: usize, valid: usize, from: u64) -> Calls {
         let mut minute = Calls::default();
         let share = |count: usize, part: usize, parts: usize| count / parts + usize::from(part < count % parts);
@@ -277,8 +276,8 @@ fn median(mut took: Vec<Duration>) -> Duration {
     took.get(took.len() / 2).copied().unwrap_or_default()
 }
 
-/// Okta fails for 24 hours from the first refresh on, and a call comes to every instance every half hour; then the keys
-/// are too old; then Okta is back.
+/// Okta fails for 24 hours from the first refresh on, and every instance has a call every half hour. Then the keys are too
+/// old. Then Okta works again.
 pub async fn outage(instances: usize) -> (Report, Round, Round) {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;

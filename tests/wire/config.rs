@@ -2,16 +2,15 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
-use serde_json::json;
-
-use crate::support::{
-    Faults,
+use okta_authorizer_testkit::{
+    Failures,
     env::Env,
     event,
     keys::{self, jwks},
     runtime_api::Authorizer,
     with,
 };
+use serde_json::json;
 
 const ISSUER: &str = "https://example.okta.com/oauth2/default";
 
@@ -20,22 +19,22 @@ type Case = (&'static str, OsString);
 
 /// Starts the process with each value: it must end with one line that names the variable.
 async fn refuses(base: &Env, cases: Vec<Case>) {
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (variable, value) in cases {
         let env = base.clone().with(variable, value.clone());
         let value = value.display();
         match Authorizer::refuse(&env).await {
             Ok(ended) => {
                 let said = ended.lines.join("\n");
-                faults.check(!ended.status.success(), || format!("{variable}={value}: exit code 0"));
-                faults.check(ended.lines.len() == 1, || format!("{variable}={value}: not one line: {said}"));
-                faults.check(said.contains(variable), || format!("{variable}={value}: not its name: {said}"));
-                faults.check(!said.contains("panicked"), || format!("{variable}={value}: {said}"));
+                failures.check(!ended.status.success(), || format!("{variable}={value}: exit code 0"));
+                failures.check(ended.lines.len() == 1, || format!("{variable}={value}: not one line: {said}"));
+                failures.check(said.contains(variable), || format!("{variable}={value}: not its name: {said}"));
+                failures.check(!said.contains("panicked"), || format!("{variable}={value}: {said}"));
             }
-            Err(output) => faults.check(false, || format!("{variable}={value} was accepted: {output:?}")),
+            Err(output) => failures.check(false, || format!("{variable}={value} was accepted: {output:?}")),
         }
     }
-    faults.report();
+    failures.report();
 }
 
 /// Starts the process with each value: it must come up and answer.
@@ -210,8 +209,8 @@ async fn an_empty_value_means_unset() {
         env = env.with(variable, "");
     }
     let authorizer = Authorizer::start(&env).await;
-    let good = crate::support::token::bearer(&json!({}));
-    assert!(authorizer.invoke(event(&good)).await.allows(&crate::support::arn("GET /apps")));
+    let good = okta_authorizer_testkit::token::bearer(&json!({}));
+    assert!(authorizer.invoke(event(&good)).await.allows(&okta_authorizer_testkit::arn("GET /apps")));
 }
 
 #[tokio::test]

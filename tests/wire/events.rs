@@ -1,15 +1,14 @@
 //! Design 2: every event gets an answer, whatever it is, and the process lives on.
 
-use serde_json::{Value, json};
-
-use crate::support::{
-    API, Faults, arn,
+use okta_authorizer_testkit::{
+    API, Failures, arn,
     env::{AWS_SECRET, Env},
     event, event_for,
     keys::{self, jwks},
     runtime_api::{Answer, Authorizer},
     token::{bearer, claims},
 };
+use serde_json::{Value, json};
 
 fn pinned() -> Env {
     Env::pinned(&jwks(&[keys::main()]))
@@ -19,14 +18,14 @@ fn pinned() -> Env {
 async fn hold(env: &Env, bodies: &[String], expected: &str, holds: fn(&Answer) -> bool) {
     let authorizer = Authorizer::start(env).await;
     let good = event(&bearer(&json!({})));
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for body in bodies {
         let answer = authorizer.invoke(body.clone()).await;
-        faults.check(holds(&answer), || format!("{body:.300}: not {expected}: {answer:?}"));
+        failures.check(holds(&answer), || format!("{body:.300}: not {expected}: {answer:?}"));
         let after = authorizer.invoke(good.clone()).await;
-        faults.check(after.allows(&arn("GET /apps")), || format!("after {body:.300}: {after:?}"));
+        failures.check(after.allows(&arn("GET /apps")), || format!("after {body:.300}: {after:?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 fn texts(values: &[Value]) -> Vec<String> {

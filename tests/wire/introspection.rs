@@ -11,27 +11,26 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
+use okta_authorizer_testkit::{
+    API, Failures, arn,
+    env::Env,
+    event, event_for,
+    keys::{self, Key, jwks},
+    now,
+    okta::{IntrospectionRequest, Okta, Reply, ReservedPort},
+    runtime_api::{Answer, Authorizer},
+    table::{Table, item},
+    temp_file::TempFile,
+    tls::{Authority, Certificate, TlsFront},
+    token::claims_of,
+    with, without,
+};
 use serde_json::{Map, Value, json};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
-};
-
-use crate::support::{
-    API, Faults, arn,
-    env::Env,
-    event, event_for,
-    file::TempFile,
-    keys::{self, Key, jwks},
-    now,
-    okta::{Closed, Okta, Question, Reply},
-    runtime_api::{Answer, Authorizer},
-    table::{Table, item},
-    tls::{Authority, Certificate, TlsFront},
-    token::claims_of,
-    with, without,
 };
 
 const CLIENT: &str = "0oagateway";
@@ -72,8 +71,8 @@ fn is_unavailable(answer: &Answer) -> bool {
 }
 
 /// The last thing that Okta was asked about a token.
-fn last_question(okta: &Okta) -> Question {
-    okta.questions().pop().expect("a question")
+fn last_question(okta: &Okta) -> IntrospectionRequest {
+    okta.introspection_requests().pop().expect("a question")
 }
 
 fn form(members: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -94,7 +93,7 @@ async fn a_public_client_names_itself_in_the_form() {
         // An empty secret is none.
         let env = introspecting(Env::okta(&[&okta])).with("OKTA_CLIENT_ID", id).with("OKTA_CLIENT_SECRET", "");
         let authorizer = Authorizer::start(&env).await;
-        assert!(okta.questions().len() < ids.len(), "init asks nothing");
+        assert!(okta.introspection_requests().len() < ids.len(), "init asks nothing");
         let token = token_of(&okta.issuer());
         assert!(passes(&authorizer.invoke(event(&format!("Bearer {token}"))).await));
         let asked = last_question(&okta);
@@ -106,7 +105,7 @@ async fn a_public_client_names_itself_in_the_form() {
             form(&[("client_id", id), ("token", token.as_str()), ("token_type_hint", "access_token")])
         );
     }
-    assert_eq!((okta.questions().len(), okta.strays()), (2, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (2, 0));
 }
 
 #[tokio::test]
@@ -128,7 +127,7 @@ async fn a_confidential_client_authenticates_by_http_basic() {
         assert_eq!(asked.headers("authorization"), [format!("Basic {}", STANDARD.encode(joined))], "{joined}");
         assert_eq!(asked.form(), form(&[("token", token.as_str()), ("token_type_hint", "access_token")]));
     }
-    assert_eq!((okta.questions().len(), okta.strays()), (3, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (3, 0));
 }
 
 #[tokio::test]
@@ -145,7 +144,7 @@ async fn the_token_is_asked_about_alone_however_it_was_sent() {
             assert_eq!(last_question(&okta).token(), token, "{scheme:?}");
         }
     }
-    assert_eq!(okta.questions().len(), 8);
+    assert_eq!(okta.introspection_requests().len(), 8);
 }
 
 #[tokio::test]
@@ -167,7 +166,7 @@ async fn an_active_token_gets_the_policy_that_it_would_get_anyway() {
             }
         }
     }
-    assert_eq!(okta.questions().len(), 18);
+    assert_eq!(okta.introspection_requests().len(), 18);
 }
 
 #[tokio::test]
@@ -215,15 +214,15 @@ async fn every_call_asks_once_and_a_revocation_counts_at_once() {
     let body = event(&format!("Bearer {}", token_of(&okta.issuer())));
     for number in 1..=5 {
         assert!(passes(&authorizer.invoke(body.clone()).await));
-        assert_eq!(okta.questions().len(), number);
+        assert_eq!(okta.introspection_requests().len(), number);
     }
     okta.introspects(Reply::text(INACTIVE));
     for number in 6..=8 {
         assert!(authorizer.invoke(body.clone()).await.is_unauthorized());
-        assert_eq!(okta.questions().len(), number);
+        assert_eq!(okta.introspection_requests().len(), number);
     }
     // The keys were fetched at init, and no question has made them due.
-    assert_eq!((okta.requests(), okta.strays()), (1, 0));
+    assert_eq!((okta.requests(), okta.unexpected_requests()), (1, 0));
 }
 
 #[tokio::test]
@@ -253,11 +252,11 @@ async fn only_a_verified_token_is_asked_about() {
     for (name, token) in bad {
         let answer = authorizer.invoke(event(&format!("Bearer {token}"))).await;
         assert!(answer.is_unauthorized(), "{name}: {answer:?}");
-        assert_eq!(okta.questions().len(), 0, "{name}");
+        assert_eq!(okta.introspection_requests().len(), 0, "{name}");
     }
     assert!(authorizer.invoke("{}").await.is_unauthorized());
     assert!(passes(&authorizer.invoke(event(&format!("Bearer {good}"))).await));
-    assert_eq!((okta.questions().len(), okta.strays()), (1, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (1, 0));
 }
 
 /// White space and then the text, `size` bytes in all.
@@ -321,32 +320,36 @@ fn no_answers(elsewhere: &Okta) -> Vec<(&'static str, Reply)> {
 async fn no_answer_is_a_fault_and_neither_a_refusal_nor_consent() {
     let elsewhere = okta_that_says(ACTIVE).await;
     let cases = no_answers(&elsewhere).into_iter().map(|(name, reply)| async move {
-        let mut faults = Faults::default();
+        let mut failures = Failures::default();
         let okta = okta_that_says(ACTIVE).await;
         let authorizer = Authorizer::start(&introspecting(Env::okta(&[&okta]))).await;
         okta.introspects(reply);
         let asked = Instant::now();
         let answer = ask(&authorizer, &okta).await;
-        faults.check(is_unavailable(&answer), || format!("{name}: {answer:?}"));
-        faults.check(asked.elapsed() < TWO_SECONDS_AND_SOME, || format!("{name}: {:?}", asked.elapsed()));
-        faults.check(okta.questions().len() == 1, || format!("{name}: asked {} times", okta.questions().len()));
+        failures.check(is_unavailable(&answer), || format!("{name}: {answer:?}"));
+        failures.check(asked.elapsed() < TWO_SECONDS_AND_SOME, || format!("{name}: {:?}", asked.elapsed()));
+        failures.check(okta.introspection_requests().len() == 1, || {
+            format!("{name}: asked {} times", okta.introspection_requests().len())
+        });
         okta.introspects(Reply::text(ACTIVE));
         let answer = ask(&authorizer, &okta).await;
-        faults.check(passes(&answer), || format!("{name}, and then active: {answer:?}"));
+        failures.check(passes(&answer), || format!("{name}, and then active: {answer:?}"));
         okta.introspects(Reply::text(INACTIVE));
         let answer = ask(&authorizer, &okta).await;
-        faults.check(answer.is_unauthorized(), || format!("{name}, and then inactive: {answer:?}"));
-        faults.check(okta.strays() == 0 && okta.questions().len() == 3, || format!("{name}: asked again or astray"));
-        faults
+        failures.check(answer.is_unauthorized(), || format!("{name}, and then inactive: {answer:?}"));
+        failures.check(okta.unexpected_requests() == 0 && okta.introspection_requests().len() == 3, || {
+            format!("{name}: asked again or astray")
+        });
+        failures
     });
-    Faults::of(cases).await.report();
-    let told = (elsewhere.questions().len(), elsewhere.requests(), elsewhere.strays());
+    Failures::of(cases).await.report();
+    let told = (elsewhere.introspection_requests().len(), elsewhere.requests(), elsewhere.unexpected_requests());
     assert_eq!(told, (0, 0, 0), "a redirect was followed");
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_down_is_a_fault_until_it_is_up() {
-    let closed = Closed::new();
+    let closed = ReservedPort::new();
     let pinned = Env::pinned(&jwks(&[keys::main()])).with("OKTA_ISSUER", closed.issuer());
     let authorizer = Authorizer::start(&introspecting(pinned)).await;
     let body = event(&format!("Bearer {}", token_of(&closed.issuer())));
@@ -455,7 +458,7 @@ async fn whom_tls_does_not_trust_is_told_nothing() {
     let body = event(&format!("Bearer {}", token_of(&issuer)));
     let answer = authorizer.invoke(body.clone()).await;
     assert!(is_unavailable(&answer), "no TLS: {answer:?}");
-    assert_eq!((okta.questions().len(), okta.strays()), (0, 0), "no TLS");
+    assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (0, 0), "no TLS");
 
     for (name, authority, certificate) in [
         ("of another name", &ours, Certificate::OfAnotherName),
@@ -463,15 +466,15 @@ async fn whom_tls_does_not_trust_is_told_nothing() {
         ("by another authority", &other, Certificate::Good),
     ] {
         let bad = TlsFront::start(authority, certificate, okta.address).await;
-        let before = okta.questions().len();
+        let before = okta.introspection_requests().len();
         relay.lead_to(address_of(&bad));
         let answer = authorizer.invoke(body.clone()).await;
         assert!(is_unavailable(&answer), "{name}: {answer:?}");
-        assert_eq!((okta.questions().len(), okta.strays()), (before, 0), "{name}");
+        assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (before, 0), "{name}");
         relay.lead_to(address_of(&good));
         let answer = authorizer.invoke(body.clone()).await;
         assert!(passes(&answer), "after {name}: {answer:?}");
-        assert_eq!(okta.questions().len(), before + 1, "after {name}");
+        assert_eq!(okta.introspection_requests().len(), before + 1, "after {name}");
     }
 }
 
@@ -497,7 +500,7 @@ async fn each_issuer_on_a_host_is_asked_at_its_own_endpoint() {
             assert_eq!((&asked.target, asked.token()), (&format!("POST {endpoint}"), token));
         }
     }
-    assert_eq!((okta.questions().len(), okta.requests(), okta.strays()), (16, 0, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.requests(), okta.unexpected_requests()), (16, 0, 0));
 }
 
 /// What the process wrote that refused to start, in one line.
@@ -570,10 +573,10 @@ async fn nothing_is_asked_unless_it_is_switched_on() {
         let authorizer = Authorizer::start(&env).await;
         assert!(passes(&ask(&authorizer, &okta).await));
     }
-    assert_eq!((okta.questions().len(), okta.strays()), (0, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.unexpected_requests()), (0, 0));
     let on = Authorizer::start(&env).await;
     assert!(ask(&on, &okta).await.is_unauthorized());
-    assert_eq!(okta.questions().len(), 1);
+    assert_eq!(okta.introspection_requests().len(), 1);
 }
 
 #[tokio::test]
@@ -593,7 +596,7 @@ async fn pinned_keys_verify_and_okta_is_asked_all_the_same() {
         let forged = keys::attacker().token(&claims_of(&okta.issuer()));
         assert!(authorizer.invoke(event(&forged)).await.is_unauthorized());
     }
-    assert_eq!((okta.questions().len(), okta.requests(), okta.strays()), (4, 0, 0));
+    assert_eq!((okta.introspection_requests().len(), okta.requests(), okta.unexpected_requests()), (4, 0, 0));
 }
 
 #[tokio::test]
@@ -645,7 +648,7 @@ async fn neither_secret_nor_token_is_in_a_log_line_or_an_answer() {
             }
         }
     }
-    assert_eq!((elsewhere.questions().len(), elsewhere.strays()), (0, 0));
+    assert_eq!((elsewhere.introspection_requests().len(), elsewhere.unexpected_requests()), (0, 0));
 }
 
 /// An environment with room for so many calls at the same time.
@@ -672,11 +675,11 @@ async fn calls_that_wait_for_introspection_hold_up_no_other() {
     let authorizer = Authorizer::start(&at_once(introspecting(Env::okta(&[&okta])), "4")).await;
     let gate = watch::Sender::new(false);
     let waiting = async {
-        okta.introspects(Reply::text(ACTIVE).behind(&gate));
+        okta.introspects(Reply::text(ACTIVE).when_open(&gate));
         join_all((0..3).map(|_| ask(&authorizer, &okta))).await
     };
     let others = async {
-        okta.questioned(3).await;
+        okta.wait_for_introspections(3).await;
         for _ in 0..5 {
             okta.introspects(Reply::text(ACTIVE));
             assert!(passes(&ask(&authorizer, &okta).await));
@@ -688,7 +691,7 @@ async fn calls_that_wait_for_introspection_hold_up_no_other() {
     };
     let (waited, ()) = tokio::join!(waiting, others);
     assert!(waited.iter().all(passes), "{waited:?}");
-    assert_eq!((okta.questions().len(), okta.requests()), (13, 1));
+    assert_eq!((okta.introspection_requests().len(), okta.requests()), (13, 1));
 }
 
 #[tokio::test]
@@ -696,16 +699,16 @@ async fn four_calls_are_under_way_and_a_fifth_waits_its_turn() {
     let okta = okta_that_says(ACTIVE).await;
     let authorizer = Authorizer::start(&at_once(introspecting(Env::okta(&[&okta])), "4")).await;
     let gate = watch::Sender::new(false);
-    okta.introspects(Reply::text(ACTIVE).behind(&gate));
+    okta.introspects(Reply::text(ACTIVE).when_open(&gate));
     let calls = join_all((0..5).map(|_| ask(&authorizer, &okta)));
     let opening = async {
-        okta.questioned(4).await;
-        assert_eq!((authorizer.polls().now, okta.questions().len()), (0, 4));
+        okta.wait_for_introspections(4).await;
+        assert_eq!((authorizer.polls().now, okta.introspection_requests().len()), (0, 4));
         gate.send_replace(true);
     };
     let (answers, ()) = tokio::join!(calls, opening);
     assert!(answers.iter().all(passes), "{answers:?}");
-    assert_eq!(okta.questions().len(), 5);
+    assert_eq!(okta.introspection_requests().len(), 5);
 }
 
 #[tokio::test]
@@ -732,7 +735,7 @@ async fn calls_at_the_same_time_each_hear_of_their_own_token() {
         }
     });
     let mut tokens = join_all(calls).await;
-    let mut asked: Vec<_> = okta.questions().iter().map(Question::token).collect();
+    let mut asked: Vec<_> = okta.introspection_requests().iter().map(IntrospectionRequest::token).collect();
     tokens.sort();
     asked.sort();
     assert_eq!(asked, tokens, "each once");
@@ -748,7 +751,7 @@ async fn under_way_behind(gate: &watch::Sender<bool>, okta: &Okta, keys: &[Key],
     let calls = join_all(keys.iter().map(|key| authorizer.invoke(event(&key.token(&claims)))));
     let others = async {
         authorizer.polled(1).await;
-        okta.asked(before + 1).await;
+        okta.wait_for_requests(before + 1).await;
         for _ in 0..5 {
             assert!(passes(&ask(&authorizer, okta).await), "a known key waits for nobody");
         }
@@ -760,7 +763,7 @@ async fn under_way_behind(gate: &watch::Sender<bool>, okta: &Okta, keys: &[Key],
 #[tokio::test]
 async fn a_new_key_that_several_calls_carry_at_once_is_looked_for_once() {
     let gate = watch::Sender::new(false);
-    let okta = Okta::start(Reply::keys(&jwks(&[keys::main(), keys::second()])).behind(&gate)).await;
+    let okta = Okta::start(Reply::keys(&jwks(&[keys::main(), keys::second()])).when_open(&gate)).await;
     let table = Table::start().await;
     table.put(&item(&okta.keys_endpoint(), &jwks(&[keys::main()]), now(), 100));
     let env = Env::okta(&[&okta]).table(&table.endpoint);
@@ -773,7 +776,7 @@ async fn a_new_key_that_several_calls_carry_at_once_is_looked_for_once() {
 #[tokio::test]
 async fn several_unknown_keys_at_once_are_looked_for_once() {
     let gate = watch::Sender::new(false);
-    let okta = Okta::start(Reply::keys(&jwks(&[keys::main()])).behind(&gate)).await;
+    let okta = Okta::start(Reply::keys(&jwks(&[keys::main()])).when_open(&gate)).await;
     let table = Table::start().await;
     table.put(&item(&okta.keys_endpoint(), &jwks(&[keys::main()]), now(), 100));
     let env = Env::okta(&[&okta]).table(&table.endpoint);
@@ -791,11 +794,11 @@ async fn without_keys(reply: Reply) -> (Vec<Answer>, usize) {
     authorizer.polled(5).await;
     let init = okta.requests();
     let gate = watch::Sender::new(false);
-    okta.answer(reply.behind(&gate));
+    okta.answer(reply.when_open(&gate));
     let calls = join_all((0..4).map(|_| ask(&authorizer, &okta)));
     let opening = async {
         authorizer.polled(1).await;
-        okta.asked(init + 1).await;
+        okta.wait_for_requests(init + 1).await;
         for _ in 0..5 {
             assert!(authorizer.invoke(event("Bearer x")).await.is_unauthorized(), "it needs no key");
         }

@@ -3,20 +3,19 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
-
-use crate::support::{
-    Faults, arn,
+use okta_authorizer_testkit::{
+    Failures, arn,
     env::Env,
     event,
     keys::{self, Key, jwks},
     now,
     okta::{Okta, Reply},
     runtime_api::Authorizer,
-    table::{Hanging, Table, closed_port, item, partition_key},
+    table::{SilentServer, Table, closed_port, item, partition_key, unusable_items},
     token::claims_of,
-    with, without,
+    with,
 };
+use serde_json::{Value, json};
 
 /// The event of a good token of this issuer by this key.
 fn event_of(okta: &Okta, key: Key) -> String {
@@ -45,7 +44,7 @@ async fn keys_are_loaded_at_init_and_a_warm_call_makes_no_request() {
         assert!(passes(&authorizer, &okta, keys::second()).await);
         assert!(is_refused(&authorizer, &okta, keys::attacker().named("main")).await);
     }
-    assert_eq!((okta.requests(), okta.strays()), (1, 0));
+    assert_eq!((okta.requests(), okta.unexpected_requests()), (1, 0));
 }
 
 #[tokio::test]
@@ -57,13 +56,13 @@ async fn the_keys_endpoint_can_be_another_one() {
     assert!(passes(&authorizer, &issuer, keys::main()).await);
     assert!(is_refused(&authorizer, &issuer, keys::attacker()).await);
     assert!(is_refused(&authorizer, &mirror, keys::main()).await, "the mirror is no issuer");
-    assert_eq!((issuer.requests(), issuer.strays()), (0, 0));
+    assert_eq!((issuer.requests(), issuer.unexpected_requests()), (0, 0));
 }
 
 #[tokio::test]
 async fn pinned_keys_make_no_network_request_at_all() {
     let okta = Okta::start(Reply::keys(&jwks(&[keys::attacker()]))).await;
-    let table = Hanging::start().await;
+    let table = SilentServer::start().await;
     let env = Env::okta(&[&okta]).table(&table.endpoint).with("OKTA_JWKS", jwks(&[keys::main()]).to_string());
     let authorizer = Authorizer::start(&env).await;
     assert!(passes(&authorizer, &okta, keys::main()).await);
@@ -71,7 +70,7 @@ async fn pinned_keys_make_no_network_request_at_all() {
         assert!(is_refused(&authorizer, &okta, keys::attacker()).await);
     }
     assert!(passes(&authorizer, &okta, keys::main()).await);
-    assert_eq!((okta.requests(), okta.strays(), table.connections()), (0, 0, 0));
+    assert_eq!((okta.requests(), okta.unexpected_requests(), table.connections()), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -81,18 +80,18 @@ async fn a_key_of_one_issuer_verifies_no_token_of_another() {
     let table = Table::start().await;
     for env in [Env::okta(&[&one, &two]), Env::okta(&[&one, &two]).table(&table.endpoint)] {
         let authorizer = Authorizer::start(&env).await;
-        let mut faults = Faults::default();
+        let mut failures = Failures::default();
         for (okta, own, foreign) in [(&one, keys::main(), keys::second()), (&two, keys::second(), keys::main())] {
             for good in [own, own.named("shared-name")] {
-                faults.check(passes(&authorizer, okta, good).await, || format!("{} by {}", okta.issuer(), good.kid));
+                failures.check(passes(&authorizer, okta, good).await, || format!("{} by {}", okta.issuer(), good.kid));
             }
             for bad in [foreign, foreign.named("shared-name"), foreign.named(own.kid), own.named(foreign.kid)] {
-                faults.check(is_refused(&authorizer, okta, bad).await, || {
+                failures.check(is_refused(&authorizer, okta, bad).await, || {
                     format!("{} by {} of the other", okta.issuer(), bad.kid)
                 });
             }
         }
-        faults.report();
+        failures.report();
     }
 }
 
@@ -154,19 +153,19 @@ async fn the_age_at_which_keys_are_refreshed_is_configured_and_shortened_by_okta
         ("", "900", 900, 86_400),
         ("cache-control: max-age=600\r\n", "300", 300, 86_400),
     ];
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (headers, configured, refresh, stale) in table_of {
         let okta = Okta::start(Reply::Body { headers: headers.to_owned(), body: body.clone() }).await;
         let table = Table::start().await;
         let env = Env::okta(&[&okta]).table(&table.endpoint).with("KEYS_REFRESH_SECONDS", configured);
         let authorizer = Authorizer::start(&env).await;
-        faults.check(passes(&authorizer, &okta, keys::main()).await, || format!("{headers:?}: no answer"));
+        failures.check(passes(&authorizer, &okta, keys::main()).await, || format!("{headers:?}: no answer"));
         let item = table.item(&okta.keys_endpoint()).unwrap();
         let number = |name: &str| item[name]["N"].as_str().unwrap().parse::<u64>().unwrap();
         let found = (number("refresh_at") - number("fetched_at"), number("expires_at") - number("fetched_at"));
-        faults.check(found == (refresh, stale), || format!("{headers:?}, {configured:?}: {found:?}"));
+        failures.check(found == (refresh, stale), || format!("{headers:?}, {configured:?}: {found:?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]
@@ -183,75 +182,6 @@ async fn keys_in_the_table_need_no_request_to_okta() {
     assert_eq!((okta.requests(), table.reads()), (0, 1));
 }
 
-/// Items that count as none.
-fn poisoned() -> Vec<(&'static str, Value)> {
-    let now = now();
-    // A bad item holds a key that Okta never had, so that it shows if it was believed.
-    let forged = jwks(&[keys::attacker()]);
-    let good = item("whose, `placed` says", &forged, now, 100);
-    let set = |members: Value| with(&good, &members);
-    let number = |value: i128| json!({ "N": value.to_string() });
-    let at = |seconds: i64| number(i128::from(now) + i128::from(seconds));
-    vec![
-        ("keys that are no JSON", set(json!({ "keys": { "S": "nonsense" } }))),
-        ("keys that are cut off", set(json!({ "keys": { "S": forged.to_string().split_at(50).0 } }))),
-        ("keys that are an array", set(json!({ "keys": { "S": "[]" } }))),
-        ("no keys in it", set(json!({ "keys": { "S": r#"{"keys":[]}"# } }))),
-        (
-            "no usable key in it",
-            set(
-                json!({ "keys": { "S": json!({ "keys": [with(&keys::attacker().jwk(), &json!({ "use": "enc" }))] }).to_string() } }),
-            ),
-        ),
-        ("a document too large", set(json!({ "keys": { "S": padded(&forged, 300_000) } }))),
-        ("keys that are a number", set(json!({ "keys": { "N": "5" } }))),
-        ("keys that are a list", set(json!({ "keys": { "L": [] } }))),
-        ("keys that are a map", set(json!({ "keys": { "M": { "keys": { "L": [] } } } }))),
-        ("keys that are bytes", set(json!({ "keys": { "B": "e30=" } }))),
-        ("no keys", without(&good, "keys")),
-        ("no fetched_at", without(&good, "fetched_at")),
-        ("no refresh_at", without(&good, "refresh_at")),
-        ("no expires_at", without(&good, "expires_at")),
-        ("fetched_at as text", set(json!({ "fetched_at": { "S": (now - 100).to_string() } }))),
-        ("expires_at as text", set(json!({ "expires_at": { "S": (now + 1000).to_string() } }))),
-        ("a fraction of a second", set(json!({ "fetched_at": { "N": "1e-7" } }))),
-        (
-            "fetched in the future",
-            set(json!({ "fetched_at": at(10_000), "refresh_at": at(13_600), "expires_at": at(90_000) })),
-        ),
-        (
-            "fetched in the far future",
-            set(
-                json!({ "fetched_at": number(99_999_999_999), "refresh_at": number(99_999_999_999), "expires_at": number(99_999_999_999) }),
-            ),
-        ),
-        (
-            "expired and not yet deleted",
-            set(json!({ "fetched_at": at(-90_000), "refresh_at": at(-86_400), "expires_at": at(-3600) })),
-        ),
-        ("just expired", set(json!({ "expires_at": at(-1) }))),
-        (
-            "older than may be, whatever it says",
-            set(json!({ "fetched_at": at(-200_000), "refresh_at": at(86_400), "expires_at": at(86_400) })),
-        ),
-        (
-            "from the beginning of time",
-            set(
-                json!({ "fetched_at": number(0), "refresh_at": number(99_999_999_999), "expires_at": number(99_999_999_999) }),
-            ),
-        ),
-        ("before the beginning of time", set(json!({ "fetched_at": number(-5) }))),
-        (
-            "numbers beyond 64 bits",
-            set(
-                json!({ "fetched_at": number(99_999_999_999_999_999_999_999_999), "expires_at": number(99_999_999_999_999_999_999_999_999) }),
-            ),
-        ),
-        ("only its name", json!({ "PK": good["PK"] })),
-        ("a lease and nothing else", json!({ "PK": good["PK"], "lease_until": at(-5) })),
-    ]
-}
-
 /// The document with so much white space that it has `size` bytes.
 fn padded(document: &Value, size: usize) -> String {
     let text = document.to_string();
@@ -260,48 +190,43 @@ fn padded(document: &Value, size: usize) -> String {
 
 #[tokio::test]
 async fn a_poisoned_item_counts_as_none() {
-    let cases = poisoned().into_iter().map(|(name, item)| async move {
-        let mut faults = Faults::default();
+    let cases = unusable_items(now()).into_iter().map(|(name, item)| async move {
+        let mut failures = Failures::default();
         let okta = Okta::start(Reply::keys(&jwks(&[keys::main()]))).await;
         let table = Table::start().await;
-        table.put(&placed(&item, &okta));
+        table.put_for(&okta.keys_endpoint(), &item);
         let authorizer = Authorizer::start(&Env::okta(&[&okta]).table(&table.endpoint)).await;
-        faults
+        failures
             .check(passes(&authorizer, &okta, keys::main()).await, || format!("{name}: a good token was not allowed"));
-        faults.check(is_refused(&authorizer, &okta, keys::attacker()).await, || format!("{name}: believed"));
-        faults.check(okta.requests() == 1, || format!("{name}: {} requests", okta.requests()));
+        failures.check(is_refused(&authorizer, &okta, keys::attacker()).await, || format!("{name}: believed"));
+        failures.check(okta.requests() == 1, || format!("{name}: {} requests", okta.requests()));
         let healed = table.item(&okta.keys_endpoint()).unwrap();
         let keys = healed["keys"]["S"].as_str().unwrap_or_default();
-        faults.check(keys.contains(r#""main""#), || format!("{name}: not replaced: {healed:.300}"));
-        faults
+        failures.check(keys.contains(r#""main""#), || format!("{name}: not replaced: {healed:.300}"));
+        failures
     });
-    Faults::of(cases).await.report();
+    Failures::of(cases).await.report();
 }
 
 #[tokio::test]
 async fn without_okta_a_poisoned_item_is_a_fault_and_never_an_allow() {
-    let cases = poisoned().into_iter().map(|(name, item)| async move {
-        let mut faults = Faults::default();
+    let cases = unusable_items(now()).into_iter().map(|(name, item)| async move {
+        let mut failures = Failures::default();
         let okta = Okta::start(Reply::HangUp).await;
         let table = Table::start().await;
-        table.put(&placed(&item, &okta));
+        table.put_for(&okta.keys_endpoint(), &item);
         let authorizer = Authorizer::start(&Env::okta(&[&okta]).table(&table.endpoint)).await;
         let answer = authorizer.invoke(event_of(&okta, keys::attacker())).await;
-        faults.check(answer.is_fault(), || format!("{name}: {answer:?}"));
-        faults
+        failures.check(answer.is_fault(), || format!("{name}: {answer:?}"));
+        failures
     });
-    Faults::of(cases).await.report();
-}
-
-/// The item under the name of this Okta's keys.
-fn placed(item: &Value, okta: &Okta) -> Value {
-    with(item, &json!({ "PK": { "S": partition_key(&okta.keys_endpoint()) } }))
+    Failures::of(cases).await.report();
 }
 
 #[tokio::test]
 async fn a_table_that_is_down_or_hangs_or_is_no_table_is_done_without() {
     let okta = Okta::start(Reply::keys(&jwks(&[keys::main()]))).await;
-    let hanging = Hanging::start().await;
+    let hanging = SilentServer::start().await;
     let empty = Table::start().await;
     let missing = Env::okta(&[&okta]).table(&empty.endpoint).with("KEYS_TABLE_NAME", "another-table");
     let no_dynamo = Okta::start(Reply::HangUp).await;
@@ -370,24 +295,24 @@ fn no_keys(elsewhere: &Okta) -> Vec<(&'static str, Reply)> {
 async fn without_keys_a_call_is_a_fault_until_okta_is_back() {
     let elsewhere = Okta::start(Reply::keys(&jwks(&[keys::main()]))).await;
     let cases = no_keys(&elsewhere).into_iter().map(|(name, reply)| async move {
-        let mut faults = Faults::default();
+        let mut failures = Failures::default();
         let okta = Okta::start(reply).await;
         let started = Instant::now();
         let authorizer = Authorizer::start(&Env::okta(&[&okta])).await;
         let answer = authorizer.invoke(event_of(&okta, keys::main())).await;
-        faults.check(answer.is_fault(), || format!("{name}: {answer:?}"));
+        failures.check(answer.is_fault(), || format!("{name}: {answer:?}"));
         // Init's fetch and the call's own, 2 s each.
-        faults.check(started.elapsed() < Duration::from_secs(12), || format!("{name}: {:?}", started.elapsed()));
+        failures.check(started.elapsed() < Duration::from_secs(12), || format!("{name}: {:?}", started.elapsed()));
         okta.answer(Reply::keys(&jwks(&[keys::main()])));
         let answer = authorizer.invoke(event_of(&okta, keys::main())).await;
-        faults.check(answer.allows(&arn("GET /apps")), || format!("{name}, and then back: {answer:?}"));
-        faults.check(is_refused(&authorizer, &okta, keys::attacker().named("main")).await, || {
+        failures.check(answer.allows(&arn("GET /apps")), || format!("{name}, and then back: {answer:?}"));
+        failures.check(is_refused(&authorizer, &okta, keys::attacker().named("main")).await, || {
             format!("{name}: a forgery")
         });
-        faults
+        failures
     });
-    Faults::of(cases).await.report();
-    assert_eq!((elsewhere.requests(), elsewhere.strays()), (0, 0), "a redirect was followed");
+    Failures::of(cases).await.report();
+    assert_eq!((elsewhere.requests(), elsewhere.unexpected_requests()), (0, 0), "a redirect was followed");
 }
 
 #[tokio::test]
@@ -415,22 +340,22 @@ async fn an_answer_at_its_bounds_is_taken() {
 async fn keys_past_their_refresh_serve_on_while_okta_has_none() {
     let elsewhere = Okta::start(Reply::keys(&jwks(&[keys::attacker()]))).await;
     let cases = no_keys(&elsewhere).into_iter().map(|(name, reply)| async move {
-        let mut faults = Faults::default();
+        let mut failures = Failures::default();
         let okta = Okta::start(reply).await;
         let table = Table::start().await;
         table.put(&item(&okta.keys_endpoint(), &jwks(&[keys::main()]), now(), 2 * 3600));
         let authorizer = Authorizer::start(&Env::okta(&[&okta]).table(&table.endpoint)).await;
         for _ in 0..3 {
-            faults.check(passes(&authorizer, &okta, keys::main()).await, || format!("{name}: the old keys are gone"));
+            failures.check(passes(&authorizer, &okta, keys::main()).await, || format!("{name}: the old keys are gone"));
         }
-        faults.check(okta.requests() >= 1, || format!("{name}: never asked"));
+        failures.check(okta.requests() >= 1, || format!("{name}: never asked"));
         let kept = table.item(&okta.keys_endpoint()).unwrap();
         let text = kept["keys"]["S"].as_str().unwrap_or_default();
-        faults.check(text.contains(r#""main""#), || format!("{name}: the item was spoilt: {kept:.300}"));
-        faults
+        failures.check(text.contains(r#""main""#), || format!("{name}: the item was spoilt: {kept:.300}"));
+        failures
     });
-    Faults::of(cases).await.report();
-    assert_eq!((elsewhere.requests(), elsewhere.strays()), (0, 0), "a redirect was followed");
+    Failures::of(cases).await.report();
+    assert_eq!((elsewhere.requests(), elsewhere.unexpected_requests()), (0, 0), "a redirect was followed");
 }
 
 #[tokio::test]
@@ -561,7 +486,7 @@ async fn a_forged_kid_does_not_hold_up_the_others() {
     let authorizer = Authorizer::start(&env).await;
     let forged = is_refused(&authorizer, &okta, keys::attacker());
     let good = async {
-        okta.asked(1).await;
+        okta.wait_for_requests(1).await;
         for _ in 0..10 {
             assert!(passes(&authorizer, &okta, keys::main()).await);
         }

@@ -1,8 +1,6 @@
 //! Design 6: what the process says, and what it never says.
 
-use serde_json::{Map, Value, json};
-
-use crate::support::{
+use okta_authorizer_testkit::{
     arn,
     env::{AWS_SECRET, Env},
     event, event_for,
@@ -12,6 +10,7 @@ use crate::support::{
     table::closed_port,
     token::{bearer, claims, claims_of, token},
 };
+use serde_json::{Map, Value, json};
 
 fn pinned() -> Env {
     Env::pinned(&jwks(&[keys::main()]))
@@ -85,7 +84,7 @@ async fn a_table_that_fails_is_warned_of_and_no_error() {
         assert!(of_level(&lines, "WARN") > 0, "{lines:#?}");
         assert_eq!(of_level(&lines, "ERROR"), 0, "{lines:#?}");
     }
-    assert!(!broken.questions().is_empty(), "the table was asked");
+    assert!(!broken.introspection_requests().is_empty(), "the table was asked");
 }
 
 /// What must not be in the log of a process that was sent `tokens`.

@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::{Map, Value, json};
-use tokio::{net::UdpSocket, time::timeout};
-
-use crate::support::{
+use okta_authorizer_testkit::{
     arn,
     env::Env,
     event, event_for,
@@ -17,6 +14,8 @@ use crate::support::{
     table::{Table, closed_port, item},
     token::{bearer, claims_of},
 };
+use serde_json::{Map, Value, json};
+use tokio::{net::UdpSocket, time::timeout};
 
 type Line = Map<String, Value>;
 

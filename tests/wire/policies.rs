@@ -1,9 +1,7 @@
 //! Design 2 and 4: what the shipped `policy.toml` grants, route by route, as the gateway would enforce it.
 
-use serde_json::{Value, json};
-
-use crate::support::{
-    API, Faults, arn,
+use okta_authorizer_testkit::{
+    API, Failures, arn,
     env::Env,
     event_for,
     iam::{Policy, Verdict},
@@ -12,6 +10,7 @@ use crate::support::{
     token::{bearer, claims},
     with, without,
 };
+use serde_json::{Value, json};
 
 fn pinned() -> Env {
     Env::pinned(&jwks(&[keys::main()]))
@@ -172,7 +171,7 @@ fn universe() -> Vec<&'static str> {
 async fn the_shipped_rules_grant_what_the_design_says_and_nothing_else() {
     let authorizer = Authorizer::start(&pinned()).await;
     let universe = universe();
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (members, granted) in mappings() {
         let authorization = bearer(&members);
         for asked in &universe {
@@ -181,13 +180,13 @@ async fn the_shipped_rules_grant_what_the_design_says_and_nothing_else() {
             for route in &universe {
                 let expected = granted.contains(route) || EVERYONE.contains(route);
                 let verdict = policy.verdict(&arn(route));
-                faults.check(expected == (verdict == Verdict::Allowed), || {
+                failures.check(expected == (verdict == Verdict::Allowed), || {
                     format!("{members}, asked for {asked}: {route} is {verdict:?}")
                 });
             }
         }
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]
@@ -353,7 +352,7 @@ async fn no_claim_of_the_shipped_rules_can_widen_an_arn() {
     let asked = arn("GET /apps");
     let base = policy(&authorizer, &json!({}), "GET /apps").await;
     let anonymous = ["GET /apps", "GET /apps/*"].map(arn);
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for value in hostile_values() {
         let cases = [
             (json!({ "uid": value, "scp": ["api:read"] }), anonymous.to_vec()),
@@ -371,8 +370,8 @@ async fn no_claim_of_the_shipped_rules_can_widen_an_arn() {
         for (members, expected) in cases {
             let answer = authorizer.invoke(event_for(&bearer(&members), &asked)).await;
             let policy = answer.policy(&asked);
-            faults.check(policy.allow == expected, || format!("{members:.300}: {:#?}", policy.allow));
-            faults.check(policy.deny == base.deny, || format!("{members:.300}: {:#?}", policy.deny));
+            failures.check(policy.allow == expected, || format!("{members:.300}: {:#?}", policy.allow));
+            failures.check(policy.deny == base.deny, || format!("{members:.300}: {:#?}", policy.deny));
         }
     }
     for value in harmless_values() {
@@ -380,10 +379,10 @@ async fn no_claim_of_the_shipped_rules_can_widen_an_arn() {
         let granted = policy(&authorizer, &members, "GET /apps").await;
         for route in ["GET /hello/{}", "GET /idps/{}", "PUT /idps/{}", "GET /tenants/{}", "PUT /tenants/{}/admins/*"] {
             let route = arn(&route.replace("{}", &value));
-            faults.check(granted.allow.contains(&route), || format!("{route} is missing from {:#?}", granted.allow));
+            failures.check(granted.allow.contains(&route), || format!("{route} is missing from {:#?}", granted.allow));
         }
     }
-    faults.report();
+    failures.report();
 }
 
 /// Paths under `/tenants/acme` that a backend may take for others.
@@ -456,23 +455,23 @@ async fn the_guard_denies_dot_segments_and_encoded_slashes_on_every_method_of_th
     let authorizer = Authorizer::start(&pinned()).await;
     let members = json!({ "groups": ["SUPERUSERS"], "tenants": ["0oidp:acme:G"] });
     let cached = policy(&authorizer, &members, "GET /apps").await;
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for path in DISGUISED {
         for method in ["GET", "PUT", "DELETE", "PATCH"] {
             let verdict = cached.verdict(&arn(&format!("{method} {path}")));
-            faults.check(verdict == Verdict::ExplicitDeny, || format!("{method} {path}: {verdict:?}"));
+            failures.check(verdict == Verdict::ExplicitDeny, || format!("{method} {path}: {verdict:?}"));
         }
         let asked = policy(&authorizer, &members, &format!("GET {path}")).await;
-        faults.check(asked.verdict(&arn(&format!("GET {path}"))) == Verdict::ExplicitDeny, || path.to_owned());
-        faults.check(asked.allow == cached.allow, || format!("{path} changed the Allow: {:#?}", asked.allow));
+        failures.check(asked.verdict(&arn(&format!("GET {path}"))) == Verdict::ExplicitDeny, || path.to_owned());
+        failures.check(asked.allow == cached.allow, || format!("{path} changed the Allow: {:#?}", asked.allow));
     }
     for path in PLAIN {
         let verdict = cached.verdict(&arn(&format!("GET {path}")));
-        faults.check(verdict == Verdict::Allowed, || format!("{path}: {verdict:?}"));
+        failures.check(verdict == Verdict::Allowed, || format!("{path}: {verdict:?}"));
         let asked = policy(&authorizer, &members, &format!("GET {path}")).await;
-        faults.check(asked == cached, || format!("{path} changed the policy: {asked:#?}"));
+        failures.check(asked == cached, || format!("{path} changed the policy: {asked:#?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]
@@ -502,27 +501,27 @@ async fn a_request_path_is_never_echoed_into_an_allow() {
         "/arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod/GET/apps",
         &long,
     ];
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for members in [json!({}), json!({ "tenants": ["0oidp:acme:G"] })] {
         let canonical = policy(&authorizer, &members, "GET /apps").await;
         for path in odd.into_iter().chain(DISGUISED).chain(PLAIN) {
             let route = format!("GET {path}");
             let answer = authorizer.invoke(event_for(&bearer(&members), &arn(&route))).await;
             let policy = answer.policy(&arn(&route));
-            faults.check(policy.allow == canonical.allow, || {
+            failures.check(policy.allow == canonical.allow, || {
                 format!("{path:.100} changed the Allow: {:#?}", policy.allow)
             });
             let expected = canonical.allows(&arn(&route));
             // A Deny of what was asked must not spread, in the gateway's cache, to what is granted.
             let spread = policy.allow.iter().filter(|granted| !granted.ends_with('*') && !policy.allows(granted));
             let spread: Vec<_> = spread.collect();
-            faults.check(spread.is_empty(), || format!("{path:.100} denies {spread:?} too"));
-            faults.check(policy.allows(&arn(&route)) == expected, || {
+            failures.check(spread.is_empty(), || format!("{path:.100} denies {spread:?} too"));
+            failures.check(policy.allows(&arn(&route)) == expected, || {
                 format!("{path:.100}: {:?}", policy.verdict(&arn(&route)))
             });
         }
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]
@@ -571,7 +570,7 @@ async fn the_document_keeps_within_its_bound_and_keeps_what_was_asked_for() {
         policy(&roomy, &members, "GET /apps").await
     };
     assert!(whole.size > 65_536, "a test of nothing: {}", whole.size);
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (bound, env) in [
         (32_768, pinned()),
         (65_536, pinned().with("POLICY_MAX_BYTES", "65536")),
@@ -581,21 +580,21 @@ async fn the_document_keeps_within_its_bound_and_keeps_what_was_asked_for() {
         for (tenant, path) in [(0, ""), (57, "/domains/d.example"), (99, "/domains"), (99, "/domains/a/b")] {
             let asked = format!("GET /tenants/tenant-{tenant}{path}");
             let policy = policy(&authorizer, &members, &asked).await;
-            faults.check(policy.size <= bound, || format!("{bound}: {} bytes", policy.size));
-            faults.check(policy.size > bound / 2, || format!("{bound}: only {} bytes", policy.size));
-            faults.check(policy.allows(&arn(&asked)), || format!("{bound}: {asked} was asked for and left out"));
-            faults.check(policy.allow.iter().all(|one| whole.allow.contains(one)), || {
+            failures.check(policy.size <= bound, || format!("{bound}: {} bytes", policy.size));
+            failures.check(policy.size > bound / 2, || format!("{bound}: only {} bytes", policy.size));
+            failures.check(policy.allows(&arn(&asked)), || format!("{bound}: {asked} was asked for and left out"));
+            failures.check(policy.allow.iter().all(|one| whole.allow.contains(one)), || {
                 format!("{bound}: more than granted")
             });
             let guarded = policy.verdict(&arn("PUT /tenants/tenant-0/admins/../x"));
-            faults.check(guarded == Verdict::ExplicitDeny, || format!("{bound}: the guard was left out"));
+            failures.check(guarded == Verdict::ExplicitDeny, || format!("{bound}: the guard was left out"));
         }
         let vain = policy(&authorizer, &members, "GET /tenants/umbra").await;
-        faults.check(vain.size <= bound, || format!("{bound}: {} bytes with a Deny", vain.size));
-        faults
+        failures.check(vain.size <= bound, || format!("{bound}: {} bytes with a Deny", vain.size));
+        failures
             .check(vain.verdict(&arn("GET /tenants/umbra")) == Verdict::ExplicitDeny, || format!("{bound}: {vain:#?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
-use crate::support::{
-    API, Faults, arn,
+use okta_authorizer_testkit::{
+    API, Failures, arn,
     env::Env,
     event_for,
-    file::TempFile,
     iam::{Policy, Verdict},
     keys::{self, jwks},
     runtime_api::Authorizer,
+    temp_file::TempFile,
     token::bearer,
 };
+use serde_json::{Value, json};
 
 /// A rules file on disk.
 struct RulesFile(TempFile);
@@ -36,14 +35,14 @@ async fn policy(authorizer: &Authorizer, members: &Value, route: &str) -> Policy
 /// Asks for `/nothing` with each of the claims, and compares the whole Allow.
 async fn hold(rules: &RulesFile, cases: Vec<(Value, Vec<&str>)>) {
     let authorizer = Authorizer::start(&rules.env()).await;
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (members, granted) in cases {
         let mut expected: Vec<_> = granted.into_iter().map(arn).collect();
         expected.sort();
         let found = policy(&authorizer, &members, "GET /nothing").await;
-        faults.check(found.allow == expected, || format!("{members:.300}: {:#?}", found.allow));
+        failures.check(found.allow == expected, || format!("{members:.300}: {:#?}", found.allow));
     }
-    faults.report();
+    failures.report();
 }
 
 #[tokio::test]
@@ -360,7 +359,7 @@ fn bad_lines() -> Vec<(usize, &'static str, std::ops::RangeInclusive<usize>)> {
 async fn a_bad_rules_file_stops_the_process_with_its_name_and_line() {
     let good = RulesFile::new("good", &GOOD.join("\n"));
     Authorizer::start(&good.env()).await;
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (index, (line, text, rule)) in bad_lines().into_iter().enumerate() {
         let mut lines = GOOD;
         lines[line - 1] = text;
@@ -368,21 +367,22 @@ async fn a_bad_rules_file_stops_the_process_with_its_name_and_line() {
         let ended = match Authorizer::refuse(&file.env()).await {
             Ok(ended) => ended,
             Err(output) => {
-                faults.check(false, || format!("line {line} {text:?} was accepted: {output:?}"));
+                failures.check(false, || format!("line {line} {text:?} was accepted: {output:?}"));
                 continue;
             }
         };
         let said = ended.lines.join("\n");
-        faults.check(!ended.status.success(), || format!("{text:?}: exit code 0"));
-        faults.check(ended.lines.len() == 1, || format!("{text:?}: more than a line: {said}"));
-        faults.check(!said.contains("panicked"), || format!("{text:?}: {said}"));
+        failures.check(!ended.status.success(), || format!("{text:?}: exit code 0"));
+        failures.check(ended.lines.len() == 1, || format!("{text:?}: more than a line: {said}"));
+        failures.check(!said.contains("panicked"), || format!("{text:?}: {said}"));
         let name = file.0.path().to_str().unwrap();
-        faults.check(said.contains(name), || format!("{text:?}: not the file's name: {said}"));
+        failures.check(said.contains(name), || format!("{text:?}: not the file's name: {said}"));
         // The name has digits of its own.
         let numbers = numbers(&said.replace(name, ""));
-        faults.check(numbers.iter().any(|number| rule.contains(number)), || format!("{text:?}: not its line: {said}"));
+        failures
+            .check(numbers.iter().any(|number| rule.contains(number)), || format!("{text:?}: not its line: {said}"));
     }
-    faults.report();
+    failures.report();
 }
 
 fn numbers(text: &str) -> Vec<usize> {

@@ -6,10 +6,8 @@ use aws_lc_rs::{
     signature::{self, EcdsaKeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
-
-use crate::support::{
-    Faults, arn,
+use okta_authorizer_testkit::{
+    Failures, arn,
     env::{Env, PINNED_ISSUER},
     event,
     keys::{self, encode, jwks},
@@ -19,6 +17,7 @@ use crate::support::{
     token::{claims, token},
     with, without,
 };
+use serde_json::{Value, json};
 
 /// An `Authorization` header's value that must be refused, and one that differs in that alone and must pass.
 struct Pair {
@@ -53,25 +52,25 @@ fn pinned() -> Env {
 /// Sends every pair, the good one last, so that it also shows that the process lived on.
 async fn hold(env: &Env, pairs: Vec<Pair>) {
     let authorizer = Authorizer::start(env).await;
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for Pair { name, bad, good } in pairs {
         let refused = authorizer.invoke(event(&bad)).await;
-        faults.check(refused.is_unauthorized(), || format!("{name}: bad one: {refused:?}"));
+        failures.check(refused.is_unauthorized(), || format!("{name}: bad one: {refused:?}"));
         let passed = authorizer.invoke(event(&good)).await;
-        faults.check(passed.allows(&arn("GET /apps")), || format!("{name}: good twin: {passed:?}"));
+        failures.check(passed.allows(&arn("GET /apps")), || format!("{name}: good twin: {passed:?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 /// Sends header values that must all pass.
 async fn pass(env: &Env, values: Vec<(&str, String)>) {
     let authorizer = Authorizer::start(env).await;
-    let mut faults = Faults::default();
+    let mut failures = Failures::default();
     for (name, value) in values {
         let passed = authorizer.invoke(event(&value)).await;
-        faults.check(passed.allows(&arn("GET /apps")), || format!("{name}: {passed:?}"));
+        failures.check(passed.allows(&arn("GET /apps")), || format!("{name}: {passed:?}"));
     }
-    faults.report();
+    failures.report();
 }
 
 /// `text`, a JSON object, with one more member written first.
@@ -419,7 +418,7 @@ async fn keys_that_a_token_brings_along_are_never_fetched_and_never_used() {
         }
     }
     hold(&pinned(), pairs).await;
-    assert_eq!((elsewhere.requests(), elsewhere.strays()), (0, 0));
+    assert_eq!((elsewhere.requests(), elsewhere.unexpected_requests()), (0, 0));
 }
 
 #[tokio::test]

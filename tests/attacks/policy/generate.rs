@@ -1,6 +1,10 @@
 //! Random rules, claims and requests. Characters that mean something to IAM, to a URL or to a path are favoured, and so is what
 //! the rules are about: a request that nothing speaks of shows little.
 
+use okta_authorizer_testkit::{
+    METHODS,
+    reference_rules::{Bindings, Rule, fill},
+};
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any},
@@ -8,11 +12,6 @@ use proptest::{
     sample::{Index, select, subsequence},
 };
 use serde_json::{Map, Value, json};
-
-use super::{
-    iam::METHODS,
-    model::{Bindings, Piece, Route, Rule},
-};
 
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -251,28 +250,20 @@ fn pattern_parts() -> impl Strategy<Value = PatternParts> {
     (edge(), vec(prop_oneof![4 => Just(":"), 1 => select(&SEPARATORS[..])], 3), edge(), proptest::bool::weighted(0.2))
 }
 
-fn pattern(names: &[&'static str], (front, between, behind, reversed): PatternParts) -> Vec<Piece> {
-    let text = |text: &str| (!text.is_empty()).then(|| Piece::Text(text.to_owned()));
+fn pattern(names: &[&str], (front, between, behind, reversed): PatternParts) -> String {
     let mut names = names.to_vec();
     if reversed {
         names.reverse();
     }
-    let mut pieces: Vec<_> = text(&front).into_iter().collect();
+    let mut pattern = front;
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
-            pieces.extend(text(between[index - 1]));
+            pattern.push_str(between[index - 1]);
         }
-        pieces.push(Piece::Capture(name));
+        pattern.extend(["{", name, "}"]);
     }
-    if names.is_empty() && behind.is_empty() && front.is_empty() {
-        return vec![Piece::Text("acme".to_owned())];
-    }
-    match (pieces.last_mut(), behind) {
-        // Two texts side by side are one.
-        (Some(Piece::Text(known)), behind) => known.push_str(&behind),
-        (_, behind) => pieces.extend(text(&behind)),
-    }
-    pieces
+    pattern.push_str(&behind);
+    if pattern.is_empty() { "acme".to_owned() } else { pattern }
 }
 
 type RouteParts = (&'static str, Vec<Vec<(String, Option<Index>)>>, bool);
@@ -286,23 +277,23 @@ fn route_parts() -> impl Strategy<Value = RouteParts> {
     (method, vec(vec(piece, 1..3), 0..4), proptest::bool::weighted(0.4))
 }
 
-fn route(known: &[&'static str], (method, segments, star): RouteParts) -> Route {
-    let segments = segments.into_iter().map(|parts| {
-        let mut pieces: Vec<Piece> = Vec::new();
+fn route(known: &[&str], (method, segments, star): RouteParts) -> String {
+    let segment = |parts: Vec<(String, Option<Index>)>| {
+        let mut segment = String::new();
         for (text, capture) in parts {
-            match pieces.last_mut() {
-                Some(Piece::Text(known)) => known.push_str(&text),
-                _ if text.is_empty() => {}
-                _ => pieces.push(Piece::Text(text)),
-            }
+            segment.push_str(&text);
             if let Some(index) = capture.filter(|_| !known.is_empty()) {
-                pieces.push(Piece::Capture(index.get::<&str>(known)));
+                segment.extend(["{", index.get::<&str>(known), "}"]);
             }
         }
-        let dots = matches!(pieces.as_slice(), [Piece::Text(text)] if text == "." || text == "..");
-        if dots || pieces.is_empty() { vec![Piece::Text("a".to_owned())] } else { pieces }
-    });
-    Route { method, segments: segments.collect(), star }
+        // The language accepts neither of these.
+        if matches!(segment.as_str(), "" | "." | "..") { "a".to_owned() } else { segment }
+    };
+    let mut segments: Vec<_> = segments.into_iter().map(segment).collect();
+    if star {
+        segments.push("*".to_owned());
+    }
+    format!("{method} /{}", segments.join("/"))
 }
 
 pub fn request() -> impl Strategy<Value = Request> {
@@ -329,7 +320,7 @@ pub fn request() -> impl Strategy<Value = Request> {
 
 impl Request {
     /// The method and the path.
-    pub fn to(&self, rules: &[Rule], claims: &Value) -> (String, String) {
+    pub fn to(&self, rules: &[Rule], claims: &Map<String, Value>) -> (String, String) {
         let (rule, route, bindings, method, behind, change) = match self {
             Self::Random { method, path } => return ((*method).to_owned(), path.clone()),
             Self::Aimed { rule, route, bindings, method, behind, change } => {
@@ -338,15 +329,14 @@ impl Request {
         };
         let rule = rule.get(rules);
         let route = route.get(&rule.routes);
-        let matches = rule.matches(claims, false);
-        let bound = match matches.as_slice() {
-            // The claims do not match, so somebody else's values.
-            [] => CAPTURES.iter().zip(WORDS).map(|(name, word)| (*name, word.to_owned())).collect(),
-            some => bindings.get(some).clone(),
-        };
-        let method = if route.method == "ANY" { *method.get(&METHODS) } else { route.method };
-        let mut path = format!("/{}", route.bound(&complete(bound)).unwrap().join("/"));
-        if route.star {
+        let matches = rule.all_bindings(claims);
+        // If the claims do not match, the path has the values of somebody else.
+        let bound = if matches.is_empty() { Bindings::new() } else { bindings.get(&matches).clone() };
+        let (route_method, template) = route.split_once(' ').unwrap();
+        let method = if route_method == "ANY" { *method.get(&METHODS) } else { route_method };
+        let (template, star) = template.strip_suffix('*').map_or((template, false), |above| (above, true));
+        let mut path = fill(template, &complete(bound));
+        if star {
             path = format!("{}/{behind}", path.trim_end_matches('/'));
         }
         if let Some((at, text, replace)) = change {
@@ -359,10 +349,10 @@ impl Request {
     }
 }
 
-/// A match of some conditions binds only their captures; a route may ask for others where another condition has failed.
+/// Adds a word for every capture without a value, because a route may use captures of a condition that does not match.
 fn complete(mut bindings: Bindings) -> Bindings {
     for (name, word) in CAPTURES.iter().zip(WORDS) {
-        bindings.entry(name).or_insert_with(|| word.to_owned());
+        bindings.entry((*name).to_owned()).or_insert_with(|| word.to_owned());
     }
     bindings
 }
