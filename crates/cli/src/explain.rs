@@ -1,0 +1,248 @@
+//! Shows for one token which rules match it, the policy that it gets, and the verdict on a request.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets::UTF8_FULL_CONDENSED};
+use okta_authorizer_policy::{
+    Bindings, ClaimSet, Effect, Grants, MAX_RESOURCE, MethodArn, Policy, PolicyDocument, RuleEvaluation, Rules, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::request::{self, OPTIONS, STAGE};
+
+/// The width of the table in characters: enough for a route, and not too much for a terminal.
+const WIDTH: u16 = 140;
+
+/// The policy document with its fields in their order, for people.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    version: String,
+    statement: Vec<Statement>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: Vec<String>,
+    effect: String,
+    resource: Vec<String>,
+}
+
+impl Document {
+    fn parse(document: &PolicyDocument) -> serde_json::Result<Self> {
+        serde_json::from_str(document.json())
+    }
+
+    fn allows(&self, resource: &str) -> bool {
+        let allowed = self.statement.iter().filter(|statement| statement.effect == "Allow");
+        allowed.flat_map(|statement| &statement.resource).any(|allowed| allowed == resource)
+    }
+}
+
+/// The table of rules, the policy, its size, and the verdict on `request` if there is one.
+/// Without a request, the policy is the one for the first request that is granted.
+pub fn render(rules: &Rules, toml: &str, claims: &ClaimSet, request: Option<&str>) -> Result<String, String> {
+    let requested = match request {
+        Some(text) => request::parse(text)?,
+        None => first_granted(rules, claims)?,
+    };
+    let grants = rules.grants(claims, &requested);
+    let policy = request::policy_for(&grants, &requested);
+    let document = Document::parse(&policy.document).map_err(|error| error.to_string())?;
+    let pretty = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
+
+    let table = table(rules, toml, claims, &document);
+    let bytes = policy.document.json().len();
+    let omitted = omitted(&grants, &policy);
+    let verdict = request.map(|text| format!("\n{text}: {}", verdict(policy.verdict, toml))).unwrap_or_default();
+    Ok(format!("{table}\n\n{pretty}\n\npolicy: {bytes} of at most {} bytes{omitted}{verdict}", OPTIONS.max_bytes))
+}
+
+/// The first request that the rules grant, or else `GET /`.
+fn first_granted(rules: &Rules, claims: &ClaimSet) -> Result<MethodArn, String> {
+    let root = request::parse("GET /")?;
+    match rules.grants(claims, &root).allow.first() {
+        Some(grant) => request::parse(&route(&grant.resource.replace('*', ""))),
+        None => Ok(root),
+    }
+}
+
+/// `METHOD /path` of a resource `METHOD/path`.
+fn route(resource: &str) -> String {
+    resource.replacen('/', " /", 1)
+}
+
+fn table(rules: &Rules, toml: &str, claims: &ClaimSet, document: &Document) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.set_header(["line", "rule", "matched", "routes"]);
+    for evaluation in rules.evaluate(claims) {
+        let mut row = Row::new();
+        row.add_cell(Cell::new(evaluation.line()).set_alignment(CellAlignment::Right));
+        row.add_cell(Cell::new(as_written(&evaluation, toml)));
+        row.add_cell(Cell::new(matched(&evaluation, claims)));
+        row.add_cell(Cell::new(routes(&evaluation, document)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// The rule's effect, and its `when` if that is on lines of its own.
+fn as_written(evaluation: &RuleEvaluation<'_>, toml: &str) -> String {
+    let effect = match evaluation.effect() {
+        Effect::Allow => "allow",
+        Effect::Deny => "deny",
+    };
+    if evaluation.is_for_any_token() {
+        return format!("{effect}\nany valid token");
+    }
+    let body = toml.lines().skip(evaluation.line()).take_while(|line| !line.trim_start().starts_with("[["));
+    let when: Vec<_> = body.map(str::trim).filter(|line| line.starts_with("when")).collect();
+    if when.is_empty() { format!("{effect}\nwhen …, see the file") } else { format!("{effect}\n{}", when.join("\n")) }
+}
+
+fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
+    if let Some(claim) = evaluation.failed_condition {
+        return match claims.values(claim) {
+            Ok(None) => format!("no: the claim {claim} is absent"),
+            _ => format!("no: no value of {claim} matches"),
+        };
+    }
+    let mut lines: Vec<String> = evaluation.bindings.iter().map(captures).collect();
+    let unusable = evaluation.unusable.iter();
+    lines.extend(unusable.map(|value| printable(&format!("not usable, {}: {}", value.claim, value.reason))));
+    if evaluation.overflow > 0 {
+        lines.push(format!("{} more, left out because there are too many", evaluation.overflow));
+    }
+    if evaluation.denies_all() {
+        lines.push("denies the whole stage, because it cannot be written for every value".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Escapes everything except printable ASCII, because a claim's text can have terminal commands.
+fn printable(text: &str) -> String {
+    let escaped = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => character.escape_unicode().to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn captures(bindings: &Bindings<'_>) -> String {
+    let captures: Vec<_> = bindings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    if captures.is_empty() { "yes".to_owned() } else { captures.join(", ") }
+}
+
+/// The routes that the rule grants or denies. Marks those that the policy leaves out.
+fn routes(evaluation: &RuleEvaluation<'_>, document: &Document) -> String {
+    let resources = evaluation.bindings.iter().flat_map(|bindings| evaluation.resources(bindings));
+    let lines = resources.map(|resource| {
+        let arn = format!("{STAGE}/{resource}");
+        let route = route(&resource);
+        match evaluation.effect() {
+            Effect::Deny => route,
+            Effect::Allow if document.allows(&arn) => route,
+            Effect::Allow if arn.len() > MAX_RESOURCE => format!("{route} (left out: over {MAX_RESOURCE} characters)"),
+            Effect::Allow => format!("{route} (left out)"),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn omitted(grants: &Grants, policy: &Policy) -> String {
+    match grants.omitted + policy.omitted {
+        0 => String::new(),
+        count => format!(", {count} routes left out"),
+    }
+}
+
+/// The verdict, with the first two lines of the rule that decided.
+fn verdict(verdict: Verdict, toml: &str) -> String {
+    let (Verdict::Allowed { rule } | Verdict::DeniedByRule { rule }) = verdict else {
+        return request::describe(verdict);
+    };
+    let written: Vec<_> = toml.lines().skip(rule - 1).take(2).map(str::trim).collect();
+    format!("{}: {}", request::describe(verdict), written.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EXAMPLE_RULES, claims};
+
+    fn explain(rules: &str, claims: &str, request: Option<&str>) -> String {
+        render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), request).unwrap()
+    }
+
+    #[test]
+    fn shows_what_every_rule_does_for_the_token() {
+        let long = "x".repeat(129);
+        let claims = format!(r#"{{"tenants":["1:acme","a:b:c","1:*","1:{long}"],"groups":["STAFF"]}}"#);
+        let text = explain(EXAMPLE_RULES, &claims, Some("GET /t/acme/x"));
+        for part in [
+            "name = acme",
+            "`a:b:c` can be split in more",
+            "`1:*` is not allowed in a route",
+            "GET /t/acme/*",
+            "any valid token",
+            "when   = { tenants = \"{id}:{name}\" }",
+            "when   = { groups = \"{banned}-SUSPENDED\" }",
+            "no: no value of groups matches",
+            "of at most 32768 bytes",
+            "GET /t/acme/x: allowed by the rule on line 1: [[allow]] when   = { tenants = \"{id}:{name}\" }",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn shows_an_absent_claim_and_a_request_that_is_not_granted() {
+        let text = explain(EXAMPLE_RULES, "{}", Some("GET /t/acme/x"));
+        assert!(text.contains("no: the claim tenants is absent"), "{text}");
+        assert!(text.ends_with("GET /t/acme/x: denied: no rule grants it"), "{text}");
+    }
+
+    #[test]
+    fn shows_a_rule_that_denies_the_whole_stage() {
+        let text = explain(EXAMPLE_RULES, r#"{"groups":["a b-SUSPENDED"]}"#, None);
+        assert!(text.contains("denies the whole"), "{text}");
+    }
+
+    #[test]
+    fn escapes_terminal_commands_in_claims() {
+        let text = explain(EXAMPLE_RULES, r#"{"tenants":["1:\u001b[31m\u202e"]}"#, None);
+        assert!(text.contains("`1:\\u{1b}[31m\\u{202e}`") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn shows_that_a_too_long_resource_is_left_out() {
+        let value = "x".repeat(128);
+        let rules = "[[allow]]
+when = { a = '{a}', b = '{b}', c = '{c}', d = '{d}' }
+routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
+";
+        let claims = format!(r#"{{"a":"{value}","b":"{value}","c":"{value}","d":"{value}"}}"#);
+        let text = explain(rules, &claims, None);
+        assert!(text.contains("over 512") && text.contains("1 routes left out"), "{text}");
+    }
+
+    #[test]
+    fn prints_the_fields_of_the_policy_in_their_order() {
+        let text = explain(EXAMPLE_RULES, "{}", None);
+        let policy = r#"{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Action": [
+        "execute-api:Invoke"
+      ],
+      "Effect": "Allow",
+      "Resource": [
+        "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod/GET/apps"
+      ]
+    }
+  ]
+}"#;
+        assert!(text.contains(policy), "{text}");
+    }
+}

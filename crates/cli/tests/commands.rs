@@ -1,0 +1,213 @@
+//! Runs the binary: exit codes, both output streams, and where claims and rules come from.
+
+#![expect(clippy::unwrap_used, reason = "a test helper that cannot continue must show where and stop")]
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const RULES: &str = "[[allow]]\nwhen = { uid = '{uid}' }\nroutes = ['GET /users/{uid}']\n";
+const TESTS: &str =
+    "[[case]]\nname = 'own'\nclaims = { uid = 'u1' }\nallow = ['GET /users/u1']\ndeny = ['GET /users/u2']\n";
+const BAD_RULES: &str = "[[allow]]\nroutes = ['FETCH /users']\n";
+
+/// The header `{"alg":"RS256","kid":"x"}`, the payload `{"uid":"u1"}`, and no real signature.
+const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJ1aWQiOiJ1MSJ9.AAAA";
+
+const ALLOWED: &str = "GET /users/u1: allowed by the rule on line 1: [[allow]] when = { uid = '{uid}' }\n";
+
+/// A new empty folder with `policy.toml` and `policy.tests.toml`.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("policy.toml"), RULES).unwrap();
+    fs::write(folder.join("policy.tests.toml"), TESTS).unwrap();
+    folder
+}
+
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    /// What a command printed that must have succeeded.
+    #[track_caller]
+    fn success(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
+        self.stdout
+    }
+
+    /// What a command reported that must have failed with this exit code.
+    #[track_caller]
+    fn failure(self, code: i32) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
+        self.stderr
+    }
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Run {
+    run_with(folder, arguments, "", None)
+}
+
+fn run_with(folder: &Path, arguments: &[&str], stdin: &str, policy_file: Option<&str>) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_okta-policy"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("POLICY_FILE")
+        .envs(policy_file.map(|file| ("POLICY_FILE", file)));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not read its input may have ended.
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[test]
+fn explain_reads_json_a_token_a_file_and_standard_input() {
+    let folder = folder("explain_reads");
+    let json = r#"{"uid":"u1"}"#;
+    let bearer = format!("Bearer {TOKEN}");
+    fs::write(folder.join("claims.json"), json).unwrap();
+    fs::write(folder.join("token.txt"), format!("{bearer}\n")).unwrap();
+    for claims in [json, TOKEN, &bearer, "claims.json", "token.txt"] {
+        let text = run(&folder, &["explain", claims, "GET /users/u1"]).success();
+        assert!(text.ends_with(ALLOWED), "{claims}: {text}");
+    }
+    for stdin in [json, TOKEN, &bearer, &format!("{bearer}\n")] {
+        let text = run_with(&folder, &["explain", "-", "GET /users/u1"], stdin, None).success();
+        assert!(text.ends_with(ALLOWED), "{stdin}: {text}");
+    }
+}
+
+#[test]
+fn explain_of_a_denied_request_is_a_success() {
+    let folder = folder("explain_denied");
+    let text = run(&folder, &["explain", r#"{"uid":"u1"}"#, "GET /users/u2"]).success();
+    assert!(text.ends_with("GET /users/u2: denied: no rule grants it\n"), "{text}");
+}
+
+#[test]
+fn explain_without_a_request_has_no_verdict() {
+    let folder = folder("explain_no_request");
+    let text = run(&folder, &["explain", r#"{"uid":"u1"}"#]).success();
+    assert!(text.contains("/prod/GET/users/u1\"") && text.ends_with(" of at most 32768 bytes\n"), "{text}");
+}
+
+#[test]
+fn explain_names_what_is_wrong_with_its_input() {
+    let folder = folder("explain_wrong");
+    for (arguments, error) in [
+        (["nonsense", "GET /a"], "not an access token: the token does not have three parts\n"),
+        (["-", "GET /a"], "not an access token: there is no token\n"),
+        ([r#"{"uid":7}"#, "GET /a"], "a token with these claims is refused: the claim uid has the wrong type\n"),
+        (
+            ["{}", "GET"],
+            "`GET` is not a request: expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, a space, and a path\n",
+        ),
+    ] {
+        assert_eq!(run(&folder, &["explain", arguments[0], arguments[1]]).failure(1), error, "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_accepts_a_good_file_and_shows_a_mistake() {
+    let folder = folder("check");
+    fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
+    assert_eq!(run(&folder, &["check"]).success(), "policy.toml: good\n");
+    assert_eq!(run(&folder, &["check", "./policy.toml"]).success(), "./policy.toml: good\n");
+    let error = run(&folder, &["check", "bad.toml"]).failure(1);
+    assert!(error.starts_with("error: the route `FETCH /users` has the method"), "{error}");
+    assert!(error.contains("\n --> bad.toml:2:11\n"), "{error}");
+}
+
+#[test]
+fn test_counts_requests_and_lists_failures() {
+    let folder = folder("test");
+    let swapped = TESTS.replace("allow", "x").replace("deny", "allow").replace('x', "deny");
+    fs::write(folder.join("swapped.toml"), swapped).unwrap();
+    fs::write(folder.join("empty.toml"), "").unwrap();
+    assert_eq!(run(&folder, &["test"]).success(), "policy.tests.toml: 2 requests as expected\n");
+    assert_eq!(
+        run(&folder, &["test", "./policy.tests.toml"]).success(),
+        "./policy.tests.toml: 2 requests as expected\n"
+    );
+    assert_eq!(
+        run(&folder, &["test", "swapped.toml"]).failure(1),
+        "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
+swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule on line 1
+2 of 2 requests not as expected\n"
+    );
+    assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = folder("missing");
+    for arguments in [
+        ["explain", "{}", "--rules", "none.toml"].as_slice(),
+        &["check", "none.toml"],
+        &["test", "--rules", "none.toml"],
+        &["test", "none.toml"],
+    ] {
+        let error = run(&folder, arguments).failure(1);
+        assert!(error.starts_with("none.toml: "), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn policy_file_names_the_rules_unless_they_are_given() {
+    let folder = folder("policy_file");
+    fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
+    for (arguments, with_rules) in [
+        (["explain", "{}"].as_slice(), ["explain", "{}", "--rules", "policy.toml"].as_slice()),
+        (&["check"], &["check", "policy.toml"]),
+        (&["test"], &["test", "--rules", "policy.toml"]),
+    ] {
+        let error = run_with(&folder, arguments, "", Some("bad.toml")).failure(1);
+        assert!(error.contains("bad.toml:2:11"), "{arguments:?}: {error}");
+        run_with(&folder, with_rules, "", Some("bad.toml")).success();
+        // Empty means unset, as in the Lambda.
+        run_with(&folder, arguments, "", Some("")).success();
+    }
+}
+
+#[test]
+fn wrong_arguments_have_exit_code_2() {
+    let folder = folder("usage");
+    for arguments in [
+        [].as_slice(),
+        &["explain"],
+        &["explain", "{}", "GET /a", "GET /b"],
+        &["explain", "{}", "--rules"],
+        &["explain", "{}", "--rules", ""],
+        &["check", "a", "b"],
+        &["check", "--rules", "a"],
+        &["test", "a", "b"],
+        &["--check"],
+        &["chek"],
+    ] {
+        let error = run(&folder, arguments).failure(2);
+        assert!(error.contains("--help") || error.contains("Usage: "), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let folder = folder("help");
+    for command in ["explain", "check", "test"] {
+        let help = run(&folder, &[command, "--help"]).success();
+        for part in [&format!("Examples:\n  okta-policy {command}"), "POLICY_FILE", "policy.toml"] {
+            assert!(help.contains(part), "{part} in\n{help}");
+        }
+    }
+    assert!(run(&folder, &["--help"]).success().contains("Exit codes: 0 "));
+}
