@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import time
-import urllib.parse
 import urllib.request
 
 import boto3
@@ -43,30 +42,30 @@ def main():
     subprocess.run(npm, cwd=HOME, check=True)
     (HOME / "policy.toml").write_text(RULES)
     address = free_address()
-    server = Server(f"http://{address}")
+    issuer = f"http://{address}"
     with running(["node", HOME / "server.mjs", address], address):
-        environment = {"OKTA_ISSUER": server.issuer, "POLICY_FILE": str(HOME / "policy.toml")}
+        environment = {"OKTA_ISSUER": issuer, "POLICY_FILE": str(HOME / "policy.toml")}
         table = shared_table()
         with emulator(environment | table) as (invoke, _):
-            check_rotation(server, invoke)
+            check_rotation(issuer, invoke)
         if table:
             with emulator(environment | table) as (invoke, _):
-                expect(invoke, server.token("0oaservice"), PREMIUM, "Allow", "second instance, keys from the table")
-            check(server.fetches() == 2, "the second instance requested the keys from the issuer, not from the table")
+                expect(invoke, token(issuer, "0oaservice"), PREMIUM, "Allow", "second instance, keys from the table")
+            check_fetches(issuer, 2)
 
 
-def check_rotation(server, invoke):
-    user, service = server.token("0oaalice"), server.token("0oaservice")
+def check_rotation(issuer, invoke):
+    user, service = token(issuer, "0oaalice"), token(issuer, "0oaservice")
     first_fetch = time.monotonic()
     expect(invoke, user, BALANCE, "Allow", "own balance")
     expect(invoke, user, BALANCE.replace("alice", "bob"), "Deny", "balance of another user")
     expect(invoke, user, ADMINS, "Allow", "administrator of the tenant")
     expect(invoke, service, PREMIUM, "Allow", "scope of the client")
     expect(invoke, service, PREMIUM.replace("GET", "POST"), "Deny", "write without the scope")
-    check(server.fetches() == 1, f"the authorizer requested the keys {server.fetches()} times, expected once")
+    check_fetches(issuer, 1)
 
-    server.rotate()
-    rotated = server.token("0oaalice")
+    urllib.request.urlopen(f"{issuer}/rotate", b"", timeout=10)
+    rotated = token(issuer, "0oaalice")
     # For an unknown kid the authorizer requests keys at most every 30 s, because forged tokens must
     # not cause load.
     while effect(invoke, rotated, BALANCE) == "Unauthorized":
@@ -75,18 +74,18 @@ def check_rotation(server, invoke):
         time.sleep(1)
     expect(invoke, rotated, BALANCE, "Allow", f"new key, {time.monotonic() - first_fetch:.0f} s after the first request for keys")
     expect(invoke, user, BALANCE, "Allow", "old key, which is still published")
-    check(server.fetches() == 2, f"the authorizer requested the keys {server.fetches()} times, expected twice")
+    check_fetches(issuer, 2)
 
 
-def expect(invoke, token, request, expected, what):
-    got = effect(invoke, token, request)
+def expect(invoke, bearer, request, expected, what):
+    got = effect(invoke, bearer, request)
     check(got == expected, f"{what}: {request}: expected {expected}, got {got}")
     print(f"{what}: {request}: {got}", flush=True)
 
 
-def effect(invoke, token, request):
+def effect(invoke, bearer, request):
     """The effect of the statement that names the request, or the error. RULES have no wildcards."""
-    event = {"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": ARN + request}
+    event = {"type": "TOKEN", "authorizationToken": f"Bearer {bearer}", "methodArn": ARN + request}
     answer = invoke(json.dumps(event).encode())
     if "errorMessage" in answer:
         return answer["errorMessage"]
@@ -94,22 +93,16 @@ def effect(invoke, token, request):
     return " and ".join({statement["Effect"] for statement in statements if ARN + request in statement["Resource"]})
 
 
-class Server:
-    def __init__(self, origin):
-        self.origin = origin
-        self.issuer = f"{origin}/oauth2/default"
+def token(issuer, client):
+    request = urllib.request.Request(f"{issuer}/v1/token", b"grant_type=client_credentials")
+    request.add_header("Authorization", "Basic " + base64.b64encode(f"{client}:secret".encode()).decode())
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)["access_token"]
 
-    def token(self, client):
-        request = urllib.request.Request(f"{self.issuer}/v1/token", b"grant_type=client_credentials")
-        request.add_header("Authorization", "Basic " + base64.b64encode(f"{client}:secret".encode()).decode())
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)["access_token"]
 
-    def rotate(self):
-        urllib.request.urlopen(f"{self.origin}/rotate", b"", timeout=10)
-
-    def fetches(self):
-        return int(urllib.request.urlopen(f"{self.origin}/fetches", timeout=10).read())
+def check_fetches(issuer, expected):
+    fetches = int(urllib.request.urlopen(f"{issuer}/fetches", timeout=10).read())
+    check(fetches == expected, f"{fetches} requests for the keys, expected {expected}")
 
 
 def shared_table():

@@ -12,6 +12,7 @@ architecture=$(uname -m)
 architecture=${architecture/aarch64/arm64}
 image=public.ecr.aws/lambda/provided:al2023-$architecture
 folder=$(mktemp -d)
+trap stop EXIT
 
 main() {
     docker_runs || start_docker || not_run "no Docker daemon: $(tail -n 1 "$folder/log")"
@@ -33,12 +34,17 @@ start_docker() {
     PATH=$PATH:/usr/sbin as_root dockerd --host "$DOCKER_HOST" --group "$(id -g)" --pidfile "$folder/pid" \
         --data-root "$folder/data" --exec-root "$folder/run" --storage-driver vfs --iptables=false --ip6tables=false \
         >"$folder/log" 2>&1 &
-    trap 'as_root kill "$(cat "$folder/pid")"; wait; as_root rm -rf "$folder"' EXIT
     for _ in {1..100}; do
         ! docker_runs || return 0
         sleep 0.2
     done
     return 1
+}
+
+stop() {
+    [ ! -f "$folder/pid" ] || as_root kill "$(cat "$folder/pid")" || true
+    wait
+    as_root rm -rf "$folder"
 }
 
 busybox_image() {

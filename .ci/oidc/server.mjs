@@ -6,8 +6,6 @@ import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
 const [host, port] = process.argv[2].split(':');
-const mount = '/oauth2/default';
-const issuer = `http://${host}:${port}${mount}`;
 const claims = {
   '0oaalice': { uid: '00ualice', scp: ['api:read'], groups: ['Everyone'], tenants: ['0oa1:acme:00g1'] },
   '0oaservice': { scp: ['premium_api/read'] },
@@ -21,7 +19,7 @@ const signingKey = (number) => ({
 });
 
 // A provider reads its keys only once, so other keys need another provider.
-const providerWith = (keys) => new Provider(issuer, {
+const providerWith = (keys) => new Provider(`http://${host}:${port}`, {
   jwks: { keys },
   routes: { token: '/v1/token', jwks: '/v1/keys' },
   clients: Object.keys(claims).map((client_id) => ({
@@ -51,15 +49,8 @@ createServer((request, response) => {
     response.end();
   } else if (request.url === '/fetches') {
     response.end(String(fetches));
-  } else if (request.url.startsWith(`${mount}/`)) {
-    request.originalUrl = request.url;
-    request.url = request.url.slice(mount.length);
-    if (request.url === '/v1/keys') {
-      fetches += 1;
-      response.setHeader('Cache-Control', 'max-age=3600, must-revalidate');
-    }
-    answer(request, response);
   } else {
-    response.writeHead(404).end();
+    if (request.url === '/v1/keys') fetches += 1;
+    answer(request, response);
   }
 }).listen(port, host);
