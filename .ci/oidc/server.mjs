@@ -1,14 +1,14 @@
-// A certified OpenID provider in Okta's shape: its paths, its claims, its JWKS. `node server.mjs PORT`, on loopback alone.
-// Beside the issuer: `POST /rotate` puts a new key before the old one, `GET /fetches` counts the requests for the JWKS.
+// An OAuth server in Okta's shape: its paths, its claims and its JWKS. `node server.mjs HOST:PORT`.
+// `POST /rotate` adds a new signing key and keeps the old one published. `GET /fetches` returns the
+// number of requests for the JWKS.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
-const port = Number(process.argv[2]);
-const mount = '/oauth2/default';
-const issuer = `http://127.0.0.1:${port}${mount}`;
-const people = {
-  'alice@example.com': { uid: '00ualice', groups: ['Everyone'], tenants: ['0oa1:acme:00g1'] },
+const [host, port] = process.argv[2].split(':');
+const claims = {
+  '0oaalice': { uid: '00ualice', scp: ['api:read'], groups: ['Everyone'], tenants: ['0oa1:acme:00g1'] },
+  '0oaservice': { scp: ['premium_api/read'] },
 };
 
 const signingKey = (number) => ({
@@ -18,70 +18,39 @@ const signingKey = (number) => ({
   alg: 'RS256',
 });
 
-// A provider reads its keys once: with other keys it is another provider. Its store is the module's, so sessions live on.
-const providerWith = (keys) => new Provider(issuer, {
+// A provider reads its keys only once, so other keys need another provider.
+const providerWith = (keys) => new Provider(`http://${host}:${port}`, {
   jwks: { keys },
-  cookies: { keys: ['of this run alone'] },
-  routes: { authorization: '/v1/authorize', token: '/v1/token', jwks: '/v1/keys', introspection: '/v1/introspect' },
-  scopes: ['openid'],
-  clients: [
-    {
-      client_id: '0oaweb', client_secret: 'web-secret', redirect_uris: ['http://127.0.0.1/callback'],
-      grant_types: ['authorization_code'], response_types: ['code'],
-    },
-    {
-      client_id: '0oaservice', client_secret: 'service-secret', redirect_uris: [],
-      grant_types: ['client_credentials'], response_types: [],
-    },
-  ],
-  findAccount: (_, id) => people[id] && { accountId: id, claims: () => ({ sub: id }) },
+  routes: { token: '/v1/token', jwks: '/v1/keys' },
+  clients: Object.keys(claims).map((client_id) => ({
+    client_id, client_secret: 'secret', redirect_uris: [], grant_types: ['client_credentials'], response_types: [],
+  })),
+  extraTokenClaims: (_, token) => ({ ver: 1, cid: token.clientId, ...claims[token.clientId] }),
   features: {
-    devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
-    introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => 'api://default',
-      useGrantedResource: () => true,
-      getResourceServerInfo: (_, __, client) => ({
-        audience: 'api://default',
-        scope: client.clientId === '0oaservice' ? 'premium_api/read' : 'api:read',
-        accessTokenFormat: 'jwt',
-        accessTokenTTL: 3600,
-        jwt: { sign: { alg: 'RS256' } },
+      getResourceServerInfo: () => ({
+        audience: 'api://default', scope: '', accessTokenFormat: 'jwt', accessTokenTTL: 3600, jwt: { sign: { alg: 'RS256' } },
       }),
     },
   },
-  formats: { customizers: { jwt: (_, token, jwt) => inOktasShape(token, jwt) } },
 });
-
-function inOktasShape(token, jwt) {
-  const { client_id: cid, scope, jti, sub, ...rest } = jwt.payload;
-  const person = people[sub] ?? {};
-  const scp = (scope ?? '').split(' ').filter(Boolean);
-  jwt.payload = { ver: 1, jti: `AT.${jti}`, ...rest, sub: sub ?? cid, cid, scp, ...person };
-}
 
 let keys = [signingKey(1)];
 let answer = providerWith(keys).callback();
 let fetches = 0;
 
 createServer((request, response) => {
-  if (request.method === 'POST' && request.url === '/rotate') {
+  if (request.url === '/rotate') {
     keys = [signingKey(keys.length + 1), ...keys];
     answer = providerWith(keys).callback();
-    response.end(keys[0].kid);
+    response.end();
   } else if (request.url === '/fetches') {
     response.end(String(fetches));
-  } else if (request.url.startsWith(`${mount}/`)) {
-    request.originalUrl = request.url;
-    request.url = request.url.slice(mount.length);
-    if (request.url === '/v1/keys') {
-      fetches += 1;
-      response.setHeader('Cache-Control', 'max-age=3600, must-revalidate');
-    }
-    answer(request, response);
   } else {
-    response.writeHead(404).end();
+    if (request.url === '/v1/keys') fetches += 1;
+    answer(request, response);
   }
-}).listen(port, '127.0.0.1');
+}).listen(port, host);

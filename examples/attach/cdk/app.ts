@@ -1,4 +1,4 @@
-// A CDK API behind okta-authorizer.
+// CDK API with okta-authorizer.
 import { App, Duration, Fn, Stack } from 'aws-cdk-lib';
 import { EndpointType, MockIntegration, RestApi, TokenAuthorizer } from 'aws-cdk-lib/aws-apigateway';
 import { Function } from 'aws-cdk-lib/aws-lambda';
@@ -7,13 +7,13 @@ const app = new App();
 const stack = new Stack(app, 'hello');
 
 const okta = new TokenAuthorizer(stack, 'Okta', {
-  // The permission to call the function comes with okta-authorizer's own stack: its parameter AttachedApiId.
+  // The stack okta-authorizer gives the permission to call the function: see its parameter AttachedApiId.
   handler: Function.fromFunctionAttributes(stack, 'OktaAuthorizer', {
     functionArn: Fn.importValue('okta-authorizer-AuthorizerFunctionArn'),
     skipPermissions: true,
   }),
   validationRegex: '^([Bb][Ee][Aa][Rr][Ee][Rr] +)?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$',
-  resultsCacheTtl: Duration.seconds(300), // for as long a token's policy is kept; 0 for none
+  resultsCacheTtl: Duration.seconds(300), // API Gateway caches a policy for this time; 0 for none
 });
 
 const api = new RestApi(stack, 'Api', {

@@ -1,4 +1,4 @@
-# A Terraform API behind okta-authorizer.
+# Terraform API with okta-authorizer.
 terraform {
   required_providers {
     aws = { source = "hashicorp/aws", version = ">= 5.0" }
@@ -9,14 +9,14 @@ data "aws_cloudformation_stack" "okta_authorizer" {
   name = "okta-authorizer"
 }
 
-# The permission to call the function comes with okta-authorizer's own stack: its parameter AttachedApiId.
+# The stack okta-authorizer gives the permission to call the function: see its parameter AttachedApiId.
 resource "aws_api_gateway_authorizer" "okta" {
   name                             = "Okta"
   rest_api_id                      = aws_api_gateway_rest_api.api.id
   type                             = "TOKEN"
   identity_source                  = "method.request.header.Authorization"
   identity_validation_expression   = "^([Bb][Ee][Aa][Rr][Ee][Rr] +)?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$"
-  authorizer_result_ttl_in_seconds = 300 # for as long a token's policy is kept; 0 for none
+  authorizer_result_ttl_in_seconds = 300 # seconds that API Gateway caches a policy; 0 for none
   authorizer_uri                   = data.aws_cloudformation_stack.okta_authorizer.outputs["AuthorizerUri"]
 }
 
