@@ -8,18 +8,18 @@ use criterion::Criterion;
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use okta_authorizer::{
-    authorizer::{Authorizer, Decision, Outcome, Response},
+    authorizer::Authorizer,
     config::Config,
-    event::MethodArn,
     https::{HttpsClient, TrustAnchors},
     keys::KeySet,
-    policy::{Bounds, Rules, policy},
+    policy::{MethodArn, PolicyOptions, Rules, render},
+    response::Response,
     token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
 };
-use okta_authorizer_testkit::{arn, env::PINNED_ISSUER, event_for, keys, now, token};
+use okta_authorizer_testkit::{RULES, RULES_FILE, arn, env::PINNED_ISSUER, event_for, keys, now, token};
 use serde_json::{json, value::RawValue};
 
-const BOUNDS: Bounds = Bounds { max_bytes: 32_768, path_guard: true };
+const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -31,10 +31,13 @@ fn main() {
     criterion.final_summary();
 }
 
-/// From the event to the decision. A refused token must not take longer than an accepted one.
+/// From the event to the answer. A refused token must not take longer than an accepted one.
 fn calls(criterion: &mut Criterion) {
     let authorizer = authorizer();
-    let decide = |event: &RawValue| -> Decision { authorizer.decide(event, now()).now_or_never().unwrap() };
+    let answer = |event: &RawValue| {
+        let decision = authorizer.decide(event, now()).now_or_never().unwrap();
+        authorizer.respond(decision)
+    };
     let good = token::bearer(&json!({}));
     let (head, _) = good.rsplit_once('.').unwrap();
     let events = [
@@ -51,9 +54,8 @@ fn calls(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("call");
     for (name, authorization) in events {
         let event: Box<RawValue> = serde_json::from_str(&event_for(&authorization, &arn("GET /apps"))).unwrap();
-        let is_accepted = matches!(decide(&event).outcome, Outcome::Granted(_));
-        assert_eq!(is_accepted, name.starts_with("accepted"), "{name}");
-        group.bench_function(name, |bencher| bencher.iter(|| decide(black_box(&event))));
+        assert_eq!(answer(&event).is_ok(), name.starts_with("accepted"), "{name}");
+        group.bench_function(name, |bencher| bencher.iter(|| answer(black_box(&event))));
     }
     group.finish();
 }
@@ -63,7 +65,7 @@ fn parts(criterion: &mut Criterion) {
     let tenants: Vec<_> = (0..100).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect();
     let admin = token::token(&json!({ "tenants": tenants }));
     let key_set = KeySet::parse(keys::jwks(&[keys::main()]).to_string().as_bytes()).unwrap();
-    let rules = Rules::parse(include_str!("../policy.toml")).unwrap();
+    let rules = Rules::parse(RULES).unwrap();
     let requested = MethodArn::parse(&arn("GET /apps")).unwrap();
 
     let mut group = criterion.benchmark_group("part");
@@ -79,7 +81,7 @@ fn parts(criterion: &mut Criterion) {
     group.bench_function("parse and verify", |bencher| bencher.iter(|| claims(black_box(&plain), &key_set)));
     for (name, token) in [("plain user", &plain), ("admin of 100 tenants", &admin)] {
         let claims = claims(token, &key_set);
-        let policy_of = || policy(&rules.grants(&claims, &requested), &requested, BOUNDS);
+        let policy_of = || render(&rules.grants(claims.all(), &requested), &requested, OPTIONS);
         group.bench_function(format!("policy, {name}"), |bencher| bencher.iter(policy_of));
         let response = Response {
             principal_id: claims.principal().to_owned(),
@@ -99,6 +101,7 @@ fn authorizer() -> Authorizer {
     let variable = |name: &str| match name {
         "OKTA_ISSUER" => Some(PINNED_ISSUER.into()),
         "OKTA_JWKS" => Some(jwks.clone().into()),
+        "POLICY_FILE" => Some(RULES_FILE.into()),
         _ => None,
     };
     Authorizer::new(

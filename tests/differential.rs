@@ -17,10 +17,13 @@ use jwt_compact::{
     alg::{Rsa, RsaPublicKey},
 };
 use okta_authorizer::{
-    authorizer::{Authorizer, Outcome, Response},
+    authorizer::Authorizer,
     config::Config,
+    decision::Outcome,
     https::{HttpsClient, TrustAnchors},
+    response::Response,
 };
+use okta_authorizer_testkit::{RULES_FILE, keys};
 use serde_json::{Map, Value, json, value::to_raw_value};
 
 const MUTATIONS: usize = 100_000;
@@ -81,8 +84,12 @@ async fn whatever_we_accept_of_100_000_mutated_tokens_another_implementation_acc
 }
 
 fn authorizer() -> Authorizer {
-    let environment = environment();
-    let variable = |name: &str| Some(environment["Parameters"].get(name)?.as_str()?.into());
+    let variable = |name: &str| match name {
+        "OKTA_ISSUER" => Some("https://example.okta.com/oauth2/default".into()),
+        "OKTA_JWKS" => Some(jwks().to_string().into()),
+        "POLICY_FILE" => Some(RULES_FILE.into()),
+        _ => None,
+    };
     Authorizer::new(
         Config::load(variable, |path| fs::read_to_string(path)).unwrap(),
         None,
@@ -90,8 +97,8 @@ fn authorizer() -> Authorizer {
     )
 }
 
-fn environment() -> Value {
-    serde_json::from_str(&file("events/env.json")).unwrap()
+fn jwks() -> Value {
+    keys::jwks(&[keys::sample()])
 }
 
 fn file(name: &str) -> String {
@@ -105,7 +112,7 @@ async fn answer(authorizer: &Authorizer, header_value: &str) -> Option<Response>
         "methodArn": "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
     });
     let decision = authorizer.decide(&to_raw_value(&event).unwrap(), NOW).await;
-    matches!(decision.outcome, Outcome::Granted(_)).then(|| authorizer.answer(decision).unwrap())
+    matches!(decision.outcome, Outcome::Evaluated(_)).then(|| authorizer.respond(decision).unwrap())
 }
 
 /// Whom our answer speaks of.
@@ -136,7 +143,7 @@ struct Second {
 
 impl Second {
     fn new() -> Self {
-        let jwks: Value = serde_json::from_str(environment()["Parameters"]["OKTA_JWKS"].as_str().unwrap()).unwrap();
+        let jwks = jwks();
         // It refuses a `use` that it does not know as a type of its own; the key is what matters.
         let key = json!({ "kty": "RSA", "n": jwks["keys"][0]["n"], "e": jwks["keys"][0]["e"] });
         let key: jwt_compact::jwk::JsonWebKey<'_> = serde_json::from_value(key).unwrap();

@@ -1,6 +1,6 @@
 //! Every claim: missing, null, of the wrong type, twice, and at its boundary to the second.
 
-use okta_authorizer::{authorizer::Outcome, token::Refusal};
+use okta_authorizer::{decision::Outcome, token::Refusal};
 use serde_json::{Value, json};
 
 use crate::{
@@ -238,7 +238,7 @@ fn times_hold_to_the_second() {
             let token = test_keys::main().sign(HEADER, spliced(&format!("\"{claim}\":{json}"), &others.to_string()));
             let at = |now| decide(&authorizer, &event(&token), now).outcome;
             match at(passes_at) {
-                Outcome::Granted(granted) if granted.is_allowed() => {}
+                Outcome::Evaluated(evaluated) if evaluated.is_allowed() => {}
                 other => wrong.push(format!("{claim} {json}, skew {skew}, at {passes_at}: {}", said(&other))),
             }
             match at(refused_at) {

@@ -275,7 +275,7 @@ fn a_bit_more_or_less_anywhere_is_another_token() {
             // The gateway passes text on; every flip of a low bit is ASCII.
             let token = String::from_utf8(bytes).unwrap();
             let outcome = decide(&authorizer, &event(&token), NOW).outcome;
-            if !matches!(outcome, okta_authorizer::authorizer::Outcome::Refused(_)) {
+            if !matches!(outcome, okta_authorizer::decision::Outcome::Refused(_)) {
                 wrong.push(format!("bit {bit} at {at}: {}", said(&outcome)));
             }
         }

@@ -1,7 +1,7 @@
 //! The header's value around the token, and events that are not TOKEN events.
 
 use okta_authorizer::{
-    authorizer::{Fault, Outcome},
+    decision::{Fault, Outcome},
     token::Refusal,
 };
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ pub fn an_event_that_is_none_is_refused() {
     for (event, refusal) in texts.into_iter().chain(more) {
         let outcome = decide(&authorizer, &event, NOW).outcome;
         let right = match (&outcome, &refusal) {
-            (Outcome::Granted(granted), None) => granted.is_allowed(),
+            (Outcome::Evaluated(evaluated), None) => evaluated.is_allowed(),
             (Outcome::Refused(refused), Some(refusal)) => refused == refusal,
             _ => false,
         };

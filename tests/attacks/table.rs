@@ -4,14 +4,16 @@ use std::cell::RefCell;
 
 use futures_util::FutureExt;
 use okta_authorizer::{
-    authorizer::{Authorizer, Decision, Outcome},
+    authorizer::Authorizer,
     config::{Config, ConfigError},
+    decision::{Decision, Outcome},
     https::{HttpsClient, TrustAnchors},
     token::Refusal,
 };
 use serde_json::{Value, json, value::RawValue};
 
 use crate::test_keys::{self, Key};
+use okta_authorizer_testkit::RULES;
 pub use okta_authorizer_testkit::{event_for, with, without};
 
 /// Time is an argument: it is this, unless a row says otherwise.
@@ -69,7 +71,7 @@ pub fn hold(authorizer: &Authorizer, rows: Vec<Row>) {
             other => wrong.push(format!("{name}: {} instead of {refusal:?}", said(&other))),
         }
         match decide(authorizer, &event(&twin), now).outcome {
-            Outcome::Granted(granted) if granted.is_allowed() => {}
+            Outcome::Evaluated(evaluated) if evaluated.is_allowed() => {}
             other => wrong.push(format!("{name}: its twin: {}", said(&other))),
         }
     }
@@ -78,7 +80,7 @@ pub fn hold(authorizer: &Authorizer, rows: Vec<Row>) {
 
 pub fn said(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Granted(granted) => format!("granted, {}", granted.verdict.name()),
+        Outcome::Evaluated(evaluated) => format!("granted, {}", evaluated.verdict.name()),
         Outcome::Refused(refusal) => format!("refused, {refusal:?}"),
         Outcome::Fault(fault) => format!("fault, {fault:?}"),
     }
@@ -101,12 +103,12 @@ fn load(jwks: &Value, variables: &[(&str, &str)], rules: Option<&str>) -> Result
         let otherwise = match name {
             "OKTA_ISSUER" => Some(ISSUER),
             "OKTA_JWKS" => Some(jwks.as_str()),
-            "POLICY_FILE" => rules.and(Some("/opt/policy.toml")),
+            "POLICY_FILE" => Some("/opt/policy.toml"),
             _ => None,
         };
         set.or(otherwise).map(Into::into)
     };
-    let config = Config::load(variable, |_| Ok(rules.unwrap_or_default().to_owned()))?;
+    let config = Config::load(variable, |_| Ok(rules.unwrap_or(RULES).to_owned()))?;
     Ok(Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)))
 }
 

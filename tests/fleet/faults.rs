@@ -17,7 +17,7 @@ use okta_authorizer_testkit::{
 use serde_json::json;
 
 use crate::{
-    fixture::{FOUND, REFRESH_POLICY, Fixture, UNAVAILABLE, UNKNOWN, authority, main_alone},
+    fixture::{FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, authority, main_alone},
     proxies::{RoutingProxy, TableFault},
     scenarios::START,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use okta_authorizer::keys::{RefreshPolicy, KeyStore};
+use okta_authorizer::keys::{KeyStore, RefreshPolicy};
 use okta_authorizer_testkit::{
     Failures,
     keys::{self, jwks},
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    fixture::{Call, FOUND, REFRESH_POLICY, Fixture, UNAVAILABLE, UNKNOWN, main_alone},
+    fixture::{Call, FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, main_alone},
     proxies::TableFault,
     scenarios::START,
 };

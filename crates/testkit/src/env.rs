@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use serde_json::Value;
 
-use crate::{okta::Okta, table::TABLE};
+use crate::{RULES_FILE, okta::Okta, table::TABLE};
 
 /// The issuer in tests that need no network.
 pub const PINNED_ISSUER: &str = "https://pinned.okta.example/oauth2/default";
@@ -17,7 +17,7 @@ pub const AWS_SECRET: &str = "aws-secret-that-must-not-be-logged";
 pub struct Env(BTreeMap<String, OsString>);
 
 impl Env {
-    /// The variables that Lambda sets for every function.
+    /// The variables that Lambda sets for every function, and the rules of the tests.
     pub fn lambda() -> Self {
         Self(BTreeMap::new())
             .with("AWS_LAMBDA_FUNCTION_NAME", "okta-authorizer")
@@ -30,6 +30,7 @@ impl Env {
             .with("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
             .with("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
             .with("AWS_EC2_METADATA_DISABLED", "true")
+            .with("POLICY_FILE", RULES_FILE)
     }
 
     /// Pinned keys: the binary makes no network request.

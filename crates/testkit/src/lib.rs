@@ -39,6 +39,12 @@ use serde_json::{Value, json};
 /// The HTTP methods that a rule can name, and that API Gateway accepts.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+/// The rules of the tests. The policy.toml in the root is the user's, so no test depends on it.
+pub const RULES: &str = include_str!("../rules.toml");
+
+/// The path of the file with [`RULES`].
+pub const RULES_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules.toml");
+
 /// The ARN of the API and stage in the tests' events.
 pub const API: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod";
 

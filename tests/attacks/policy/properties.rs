@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, env};
 
-use okta_authorizer::authorizer::{Granted, Outcome};
+use okta_authorizer::decision::{Evaluated, Outcome};
 use okta_authorizer_testkit::{
     backend_path::{as_a_backend_reads_it, has_dot_segments},
     iam::{Policy, Verdict, matches},
@@ -31,7 +31,7 @@ pub struct Answered {
     pub method: String,
     pub path: String,
     pub arn: String,
-    pub granted: Granted,
+    pub evaluated: Evaluated,
     pub document: Value,
     pub policy: Policy,
 }
@@ -54,12 +54,12 @@ pub fn answers(case: &Case) -> Result<Vec<Answered>, String> {
     let token = test_keys::main().token(&Value::Object(claims.clone()));
     let answer = |(method, path): (String, String)| {
         let arn = format!("{STAGE}/{method}{path}");
-        let Outcome::Granted(granted) = decide(&authorizer, &event_for(&token, &arn), NOW).outcome else {
+        let Outcome::Evaluated(evaluated) = decide(&authorizer, &event_for(&token, &arn), NOW).outcome else {
             return Err(format!("a good token is refused: {claims:?}"));
         };
-        let document = serde_json::from_str(granted.response.policy_document.json()).unwrap();
+        let document = serde_json::from_str(evaluated.document.json()).unwrap();
         let policy = Policy::read(&document, STAGE, case.max_bytes).map_err(|wrong| format!("{wrong}: {document}"))?;
-        Ok(Answered { method, path, arn, granted, document, policy })
+        Ok(Answered { method, path, arn, evaluated, document, policy })
     };
     case.requests.iter().map(|request| answer(request.to(&case.rules, &claims))).collect()
 }
@@ -109,11 +109,11 @@ fn check(case: &Case, seen: &Seen) -> Result<(), String> {
     let answers = answers(case)?;
     let meaning: Meaning = read(&case.rules, &claims).expect("a case has few claim values");
     for made in &answers {
-        if made.granted.left_out > 0 {
+        if made.evaluated.omitted_resources > 0 {
             count(&seen.left_out);
         }
-        if made.granted.is_allowed() != (made.policy.verdict(&made.arn) == Verdict::Allowed) {
-            return Err(format!("{:?} for {}: {}", made.granted.verdict, made.arn, made.document));
+        if made.evaluated.is_allowed() != (made.policy.verdict(&made.arn) == Verdict::Allowed) {
+            return Err(format!("{:?} for {}: {}", made.evaluated.verdict, made.arn, made.document));
         }
         if made.policy.verdict(&made.arn) == Verdict::ImplicitDeny {
             return Err(format!("silence about {}: {}", made.arn, made.document));
@@ -155,7 +155,7 @@ fn check(case: &Case, seen: &Seen) -> Result<(), String> {
             if is_granted && (0..=2).any(|times| has_dot_segments(&asked.path, times)) {
                 count(&seen.hostile_and_granted);
             }
-            let expected = is_granted && !is_denied && made.granted.left_out == 0;
+            let expected = is_granted && !is_denied && made.evaluated.omitted_resources == 0;
             if expected && is_tame(&asked.path) && !names(made, &asked.arn) {
                 return fault("granted, and not allowed");
             }
@@ -197,7 +197,7 @@ fn is_tame(path: &str) -> bool {
 fn names(made: &Answered, arn: &str) -> bool {
     let pattern = made.arn.replace(['*', '$'], "?");
     let long = made.arn.chars().count() > 512;
-    !made.granted.is_allowed() && (long || (pattern.contains('?') && matches(&pattern, arn)))
+    !made.evaluated.is_allowed() && (long || (pattern.contains('?') && matches(&pattern, arn)))
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn no_spelling_of_a_dot_segment_leaves_a_granted_prefix() {
     let authorizer = authorizer_ruled_by("[[allow]]\nroutes = ['GET /t/acme/*']\n", &[]).unwrap();
     let arn = |path: &str| format!("{STAGE}/GET{path}");
     let decision = decide(&authorizer, &event_for(&good(), &arn("/t/acme/x")), NOW);
-    let Outcome::Granted(granted) = decision.outcome else { panic!("{}", said(&decision.outcome)) };
-    let document = serde_json::from_str(granted.response.policy_document.json()).unwrap();
+    let Outcome::Evaluated(evaluated) = decision.outcome else { panic!("{}", said(&decision.outcome)) };
+    let document = serde_json::from_str(evaluated.document.json()).unwrap();
     let policy = Policy::read(&document, STAGE, 32_768).unwrap();
     assert_eq!(policy.verdict(&arn("/t/acme/a.b/..c/x...y/%20")), Verdict::Allowed);
 
