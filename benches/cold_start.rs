@@ -1,8 +1,8 @@
-//! `cargo bench --bench cold_start [SPAWNS]`: time from process start to the first answer, and time of a warm call, as
-//! multiples of an empty handler's (`benches/baseline`).
+//! `cargo bench --bench cold_start [SPAWNS]`: time from process start to the first answer, and time
+//! of a warm call, as multiples of an empty handler's (`benches/baseline`).
 //!
-//! The deployed binary and the baseline run in turns with the same Runtime API on loopback. CPU time is the kernel's
-//! (`/proc/PID/task/*/schedstat`) when the first answer arrives.
+//! The deployed binary and the baseline run in turns with the same Runtime API on loopback. CPU
+//! time is the kernel's (`/proc/PID/task/*/schedstat`) when the first answer arrives.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
@@ -211,8 +211,9 @@ fn table_of(found: &Value, spawns: usize) -> String {
     table
 }
 
-/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way that they are deployed. The second
-/// baseline shows how much of a difference comes from the build. All have the same versions of their dependencies.
+/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way that they
+/// are deployed. The second baseline shows how much of a difference comes from the build. All have
+/// the same versions of their dependencies.
 fn built() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let baseline = root.join("benches/baseline");
@@ -276,8 +277,8 @@ fn this_thread() -> String {
 struct Process {
     child: Child,
     api: RuntimeApi,
-    /// A pipe, read between the calls. A thread that waits for lines would wake up during a call, and the call would seem to
-    /// take longer.
+    /// A pipe, read between the calls. A thread that waits for lines would wake up during a call,
+    /// and the call would seem to take longer.
     log: Option<ChildStdout>,
 }
 
@@ -347,7 +348,8 @@ impl Drop for Process {
     }
 }
 
-/// A control group (version 1) with a share of one CPU, as in Lambda. `None` if the machine does not allow it.
+/// A control group (version 1) with a share of one CPU, as in Lambda. `None` if the machine does
+/// not allow it.
 struct Quota(PathBuf);
 
 impl Quota {
@@ -362,7 +364,8 @@ impl Quota {
         Some(quota)
     }
 
-    /// The median wall time to the first answer. This thread joins the group, starts the process, and leaves the group.
+    /// The median wall time to the first answer. This thread joins the group, starts the process,
+    /// and leaves the group.
     fn wall(&self, case: &Case, spawns: usize) -> Duration {
         let task = this_thread();
         let mut walls: Vec<_> = (0..spawns)
@@ -386,8 +389,9 @@ impl Drop for Quota {
     }
 }
 
-/// The Runtime API for one process on one connection. The testkit's server is not used here, because its tasks and its HTTP
-/// library would run on the measured core. This one runs in the thread that measures.
+/// The Runtime API for one process on one connection. The testkit's server is not used here,
+/// because its tasks and its HTTP library would run on the measured core. This one runs in the
+/// thread that measures.
 struct RuntimeApi {
     stream: BufReader<TcpStream>,
 }

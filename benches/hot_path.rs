@@ -1,4 +1,5 @@
-//! `cargo bench --bench hot_path`: the time of a warm call, of its parts, and of refusals, without the Lambda runtime.
+//! `cargo bench --bench hot_path`: the time of a warm call, of its parts, and of refusals, without
+//! the Lambda runtime.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
@@ -46,7 +47,8 @@ fn calls(criterion: &mut Criterion) {
         ("expired", token::bearer(&json!({ "exp": 1_000_000_000 }))),
         ("unknown kid", format!("Bearer {}", keys::attacker().token(&token::claims()))),
         ("junk", "Bearer junk".to_owned()),
-        // API Gateway's quota for all headers of a REST API is 10,240 bytes. The authorizer reads at most 16 KiB.
+        // API Gateway's quota for all headers of a REST API is 10,240 bytes. The authorizer reads
+        // at most 16 KiB.
         ("10 KB of junk", format!("Bearer {}", "a.".repeat(5_000))),
         ("16 KiB of junk", format!("Bearer {}", "a.".repeat(8_192))),
         ("accepted, of 16 KiB", token::bearer(&json!({ "padding": "x".repeat(11_600) }))),

@@ -1,4 +1,5 @@
-//! What clients see of the demo API of `template.yaml`, served by the local gateway with the real binary.
+//! What clients see of the demo API of `template.yaml`, served by the local gateway with the real
+//! binary.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
@@ -29,7 +30,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 const TEMPLATE: &str = include_str!("../template.yaml");
 
-/// The status of requests by `00u1`, the administrator of the tenant `acme`: method, route, path, status.
+/// The status of requests by `00u1`, the administrator of the tenant `acme`: method, route, path,
+/// status.
 const TENANT_ADMIN: [(&str, &str, &str, u16); 38] = [
     ("GET", "/hello/{uid}", "/hello/00u1", 200),
     ("POST", "/hello/{uid}", "/hello/00u1", 403),
@@ -236,7 +238,8 @@ async fn a_ttl_of_zero_invokes_the_authorizer_on_every_request() {
     }
 }
 
-/// The keys in the table are a minute old, so that the authorizer may request the keys from the issuer at once.
+/// The keys in the table are a minute old, so that the authorizer may request the keys from the
+/// issuer at once.
 #[tokio::test]
 async fn tokens_of_old_and_new_keys_pass_after_a_rotation() {
     let issuer = issuer().await;

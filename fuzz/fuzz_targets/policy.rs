@@ -1,4 +1,5 @@
-//! From claims and rules to a policy, with tokens that are really signed. [`Case`] describes the input.
+//! From claims and rules to a policy, with tokens that are really signed. [`Case`] describes the
+//! input.
 //!
 //! Properties, checked by a reference evaluator of IAM and one of the rules:
 //!

@@ -49,7 +49,8 @@ impl<'t> Case<'t> {
         case
     }
 
-    /// What the rules say about the claims. The rules must be valid. `None` if that would take too long.
+    /// What the rules say about the claims. The rules must be valid. `None` if that would take too
+    /// long.
     pub fn meaning(&self) -> Option<Meaning> {
         const MAX_VALUES: usize = 16;
         const MAX_VALUE_LENGTH: usize = 140;

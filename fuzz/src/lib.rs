@@ -8,7 +8,8 @@ pub mod sample;
 use okta_authorizer::policy::Document;
 use okta_authorizer_testkit::iam::Policy;
 
-/// Reads a policy that was made for `stage`. Panics if it breaks a promise or has more than `max_bytes`.
+/// Reads a policy that was made for `stage`. Panics if it breaks a promise or has more than
+/// `max_bytes`.
 pub fn policy_of(document: &Document, stage: &str, max_bytes: usize) -> Policy {
     let json = document.json();
     assert!(json.len() <= max_bytes, "{json} is over {max_bytes} bytes");

@@ -1,8 +1,9 @@
-//! `cargo bench --bench fleet`: what a fleet of instances costs Okta and the table, scenario by scenario.
+//! `cargo bench --bench fleet`: what a fleet of instances costs Okta and the table, scenario by
+//! scenario.
 //!
-//! Instances are key stores in this process, on simulated time. The table is a `DynamoDB` emulator and Okta is a server, both
-//! on loopback. The request counts are exact, and the tests in this folder assert them for small fleets. The times depend
-//! on the machine.
+//! Instances are key stores in this process, on simulated time. The table is a `DynamoDB` emulator
+//! and Okta is a server, both on loopback. The request counts are exact, and the tests in this
+//! folder assert them for small fleets. The times depend on the machine.
 
 #![expect(clippy::unwrap_used, reason = "a bench panics")]
 

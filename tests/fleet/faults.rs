@@ -1,4 +1,5 @@
-//! The fault matrix: whatever the table or Okta does, cold and warm, what a call comes to, what it costs, and how it ends.
+//! The failures of the table and of Okta, with and without cached keys: the result of a call, its
+//! requests, and the recovery.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const DUE: u64 = START + 3_600;
 /// When keys of [`START`] are too old.
 const TOO_OLD: u64 = START + 86_400;
 
-/// What a table can do instead of answering.
+/// The ways in which the table can fail.
 const TABLE_FAULTS: [(&str, TableFault); 9] = [
     ("hanging up", TableFault::HangUp),
     ("silent", TableFault::Silence),
@@ -78,7 +79,8 @@ async fn a_table_that_can_only_be_read_costs_the_fleet_nothing_but_requests() {
     for (operation, first, next) in [("UpdateItem", 2, 2), ("PutItem", 3, 4)] {
         let fixture = Fixture::new(operation).await;
         fixture.proxy.set_for(operation, refused);
-        // The second comes ten seconds later: the first cannot be at work any more, though its lease may still stand.
+        // The second instance starts ten seconds later. The first has finished by then, but its
+        // lease may not have expired.
         fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, first))]).await;
         fixture.expect(&fixture.instance(), &[("main", START + 10, (FOUND, 1, next))]).await;
         assert_eq!(fixture.stored_at(), None, "{operation}");
@@ -149,7 +151,8 @@ async fn an_item_is_taken_up_to_its_bounds() {
     failures.report();
 }
 
-/// What Okta can do instead of answering with keys. With each of them good keys that must not be taken.
+/// The ways in which Okta can fail. Most of these replies contain valid keys, which must not be
+/// used.
 fn okta_faults(elsewhere: &Okta) -> Vec<(&'static str, Reply)> {
     let text = jwks(&[keys::main()]).to_string();
     let status = |head: &str| Reply::status(format!("{head}\r\n"), &text);
@@ -186,7 +189,7 @@ async fn an_okta_that_fails_is_a_fault_without_keys_and_none_with_them() {
         let cold = fixture.instance();
         fixture.walk(&mut failures, &cold, &[("main", START, (UNAVAILABLE, 1, 2))]).await;
         fixture.okta.answer(main_alone());
-        // The lease that was taken for nothing still stands; who has no keys takes it over.
+        // The lease of the failed refresh has not expired. An instance without keys takes it over.
         fixture
             .walk(&mut failures, &cold, &[("main", START + 10, (FOUND, 1, 4)), ("main", START + 10, (FOUND, 0, 0))])
             .await;
@@ -222,7 +225,7 @@ async fn keys_that_okta_does_not_renew_serve_to_the_last_second() {
     let calls = [
         ("main", DUE, (FOUND, 1, 2)),
         ("main", TOO_OLD - 1, (FOUND, 1, 2)),
-        // The lease of the last try still stands, its owner long gone.
+        // The lease of the last attempt has not expired, although its owner has finished.
         ("main", TOO_OLD + 9, (UNAVAILABLE, 1, 3)),
         ("forged", TOO_OLD + 50, (UNAVAILABLE, 1, 2)),
     ];
@@ -273,7 +276,7 @@ fn address(front: &TlsFront) -> std::net::SocketAddr {
 async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
     let [hanging_up, silent, ..] = TABLE_FAULTS;
     let down = ("down", Reply::HangUp);
-    // The slowest first: the others are done meanwhile.
+    // The slowest cases start first, because the others finish meanwhile.
     let slowest = [(silent, ("hanging", Reply::Silence)), (hanging_up, ("HTML", Reply::text("<!doctype html>")))];
     let cases = slowest.into_iter().chain(TABLE_FAULTS.map(|table| (table, down.clone()))).map(
         |((table, fault), (okta, reply))| async move {
@@ -283,7 +286,7 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
             fixture.proxy.set(fault);
             fixture.okta.answer(reply.clone());
             let cold = fixture.instance();
-            // Without keys nobody waits for a cooldown: every call tries.
+            // Without keys there is no cooldown: every call tries.
             fixture
                 .walk(&mut failures, &cold, &[("main", DUE, (UNAVAILABLE, 1, 1)), ("main", DUE, (UNAVAILABLE, 1, 1))])
                 .await;
@@ -295,7 +298,7 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
             ];
             fixture.walk(&mut failures, &warm, &calls).await;
 
-            // The table comes back first: what it holds is good enough to go on with.
+            // The table recovers first. Its keys are usable.
             fixture.proxy.set(TableFault::None);
             fixture.walk(&mut failures, &cold, &[("main", DUE + 20, (FOUND, 1, 2))]).await;
             fixture.okta.answer(main_alone());

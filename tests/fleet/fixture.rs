@@ -1,4 +1,5 @@
-//! One table, one Okta, and instances that share them. Both servers can fail, and all requests to them are counted.
+//! One table, one Okta, and instances that share them. Both servers can fail, and all requests to
+//! them are counted.
 
 use std::sync::{
     Arc, Mutex, OnceLock,

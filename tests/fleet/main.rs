@@ -1,5 +1,6 @@
-//! Many instances that share one table and one Okta. These tests run the scenarios of the bench `fleet` with small fleets and
-//! exact request counts, and every failure of the table or Okta. Time is simulated: a day of outage takes milliseconds.
+//! Many instances that share one table and one Okta. These tests run the scenarios of the bench
+//! `fleet` with small fleets and exact request counts, and every failure of the table or Okta. Time
+//! is simulated: a day of outage takes milliseconds.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 

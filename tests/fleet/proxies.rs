@@ -1,4 +1,5 @@
-//! Proxies between an instance and a server. A test changes their behaviour while clients are connected.
+//! Proxies between an instance and a server. A test changes their behaviour while clients are
+//! connected.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,5 @@
-//! Design 5, rule by rule and to the second: the lease, one look for many calls, refresh_policy, cooldowns, holds.
+//! The rules for keys, to the second: the lease, one lookup for many calls, refresh, cooldowns and
+//! Retry-After.
 
 use std::{
     cell::RefCell,
@@ -28,7 +29,8 @@ use crate::{
 /// When keys of [`START`] are due.
 const DUE: u64 = START + 3_600;
 
-/// Asks for `kid`, and dies while Okta is being asked.
+/// Looks `kid` up, and drops the lookup while its request to Okta is under way, as if the instance
+/// died.
 async fn die_while_refreshing(fixture: &Fixture, instance: &KeyStore, kid: &str, now: u64) {
     fixture.okta.answer(Reply::Silence);
     let before = fixture.okta.requests();
@@ -107,8 +109,9 @@ async fn a_lease_further_off_than_any_hold_is_none() {
     failures.report();
 }
 
-/// What is logged from INFO up, by this thread: every test has its own. One subscriber for all of them, because what a scoped
-/// one is shown depends on what other threads have logged before.
+/// The log of this thread from INFO up. Every test has its own thread. There is one subscriber for
+/// all threads, because a scoped subscriber does not see events whose call sites another thread has
+/// disabled before.
 struct Log;
 
 thread_local! {
@@ -123,7 +126,7 @@ impl Log {
         });
     }
 
-    /// The program's own lines since this was last asked.
+    /// The authorizer's lines since the last call of this function.
     fn lines() -> Vec<String> {
         let text = String::from_utf8(LOGGED.take()).unwrap();
         text.lines().filter(|line| line.contains("okta_authorizer")).map(str::to_owned).collect()
@@ -399,7 +402,8 @@ async fn cooldowns_hold_to_the_second() {
     let fixture = Fixture::new("cooldowns").await;
     let instance = fixture.started(START).await;
     let forged = [
-        // What was refreshed less than 30 s ago is not refreshed for a kid; the table may be asked every 10 s.
+        // What was refreshed less than 30 s ago is not refreshed for a kid; the table may be asked
+        // every 10 s.
         ("f0", START, (UNKNOWN, 0, 1)),
         ("f1", START + 9, (UNKNOWN, 0, 0)),
         ("f2", START + 10, (UNKNOWN, 0, 1)),

@@ -1,4 +1,5 @@
-//! Scenarios of many key stores that share one table and one Okta, like the instances of one function. Time is simulated.
+//! Scenarios of many key stores that share one table and one Okta, like the instances of one
+//! function. Time is simulated.
 
 use std::{
     sync::{
@@ -193,7 +194,8 @@ pub async fn rotation(instances: usize) -> Report {
     fleet.report(since, refused, after)
 }
 
-/// A second key replaces the first just before the refresh is due. How long does any instance accept the first key?
+/// A second key replaces the first just before the refresh is due. How long does any instance
+/// accept the first key?
 pub async fn withdrawal(instances: usize) -> Report {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -237,7 +239,8 @@ struct Calls {
 }
 
 impl Fleet {
-    /// One minute that starts at `from`. Unknown and known kids are spread evenly over the minute and the fleet.
+    /// One minute that starts at `from`. Unknown and known kids are spread evenly over the minute
+    /// and the fleet.
     async fn minute(&self, forged: usize, valid: usize, from: u64) -> Calls {
         let mut minute = Calls::default();
         let share = |count: usize, part: usize, parts: usize| count / parts + usize::from(part < count % parts);
@@ -276,8 +279,8 @@ fn median(mut took: Vec<Duration>) -> Duration {
     took.get(took.len() / 2).copied().unwrap_or_default()
 }
 
-/// Okta fails for 24 hours from the first refresh on, and every instance has a call every half hour. Then the keys are too
-/// old. Then Okta works again.
+/// Okta fails for 24 hours from the first refresh on, and every instance has a call every half
+/// hour. Then the keys are too old. Then Okta works again.
 pub async fn outage(instances: usize) -> (Report, Round, Round) {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;

@@ -1,6 +1,7 @@
 //! Paths as a backend may interpret them. API Gateway passes the raw path on.
 
-/// `path` after `times` rounds of percent-decoding (RFC 3986, 2.1) and the removal of dot segments (RFC 3986, 5.2.4).
+/// `path` after `times` rounds of percent-decoding (RFC 3986, 2.1) and the removal of dot segments
+/// (RFC 3986, 5.2.4).
 ///
 /// - A backslash is a slash.
 /// - A segment's parameters are ignored: `..;x` is `..`, as in servlet containers.

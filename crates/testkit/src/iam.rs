@@ -1,5 +1,6 @@
-//! A reference evaluator for IAM policies. It is written from AWS's documentation and shares no code with the authorizer.
-//! `.ci/iam-oracle` compares its verdicts with those of a third evaluator.
+//! A reference evaluator for IAM policies. It is written from AWS's documentation and shares no
+//! code with the authorizer. `.ci/iam-oracle` compares its verdicts with those of a third
+//! evaluator.
 //!
 //! - <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 //! - <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-authorization-flow.html>
@@ -13,7 +14,8 @@ use crate::METHODS;
 pub enum Verdict {
     Allowed,
     ExplicitDeny,
-    /// No statement covers the request. API Gateway denies it, unless the API has a resource policy that allows it.
+    /// No statement covers the request. API Gateway denies it, unless the API has a resource policy
+    /// that allows it.
     ImplicitDeny,
 }
 
@@ -36,7 +38,8 @@ impl Verdict {
     }
 }
 
-/// Any valid policy document with Effect, Action and Resource, as API Gateway reads it from an authorizer's response.
+/// Any valid policy document with Effect, Action and Resource, as API Gateway reads it from an
+/// authorizer's response.
 #[derive(Clone, Debug)]
 pub struct Document {
     statements: Vec<Statement>,
@@ -52,8 +55,8 @@ struct Statement {
 impl Document {
     /// Reads a document.
     ///
-    /// # Errors
-    /// A description of the problem: an unknown or missing member, another version or effect, `null`, or an empty list.
+    /// # Errors A description of the problem: an unknown or missing member, another version or
+    /// effect, `null`, or an empty list.
     pub fn read(document: &Value) -> Result<Self, String> {
         require_members(document, &["Statement", "Version"])?;
         require(document["Version"] == "2012-10-17", || format!("version {}", document["Version"]))?;
@@ -98,15 +101,17 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads a document that was made for `stage`, an ARN without the method: `arn:…:abcdef1234/prod`.
+    /// Reads a document that was made for `stage`, an ARN without the method:
+    /// `arn:…:abcdef1234/prod`.
     ///
     /// # Errors
     /// A description of the broken promise:
     /// - the document is valid ([`Document::read`]) and not longer than `max_bytes`;
     /// - the only action is `execute-api:Invoke`;
     /// - resources are on this stage, have at most 512 characters, and contain no policy variable;
-    /// - there is at most one Allow statement, and it is the first; its resources are sorted without duplicates, start
-    ///   with a method, and have no wildcard except `*` as the whole last segment;
+    /// - there is at most one Allow statement, and it is the first; its resources are sorted
+    ///   without duplicates, start with a method, and have no wildcard except `*` as the whole last
+    ///   segment;
     /// - a policy that allows nothing denies the whole stage.
     pub fn read(document: &Value, stage: &str, max_bytes: usize) -> Result<Self, String> {
         let mut policy = Self { allow: Vec::new(), deny: Vec::new(), size: document.to_string().len() };
@@ -140,8 +145,9 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Reads the policy in an authorizer's `response` to a request for `method_arn`. Panics if the response or the policy
-    /// breaks a promise, or if the policy neither allows nor denies the request.
+    /// Reads the policy in an authorizer's `response` to a request for `method_arn`. Panics if the
+    /// response or the policy breaks a promise, or if the policy neither allows nor denies the
+    /// request.
     pub fn of_response(response: &Value, method_arn: &str) -> Self {
         let known = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
         let members = response.as_object().unwrap();
@@ -215,11 +221,12 @@ fn any_matches(patterns: &[String], text: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, text))
 }
 
-/// Whether an IAM pattern matches. `*` matches any characters, also `/` and none. `?` matches one character. Matching is
-/// case-sensitive.
+/// Whether an IAM pattern matches. `*` matches any characters, also `/` and none. `?` matches one
+/// character. Matching is case-sensitive.
 ///
-/// The pattern is split at its stars. The first piece must match at the start of the text and the last one at its end. Every
-/// other piece must match as early as possible after the piece before it.
+/// The pattern is split at its stars. The first piece must match at the start of the text and the
+/// last one at its end. Every other piece must match as early as possible after the piece before
+/// it.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! RSA signing keys. Tests generate theirs at run time, so that no key in the repository looks like a secret.
+//! RSA signing keys. Tests generate theirs at run time, so that no key in the repository looks like
+//! a secret.
 
 use std::sync::OnceLock;
 
@@ -52,7 +53,8 @@ pub fn sample() -> Key {
     Key { kid: "sample", pair: PAIR.get_or_init(read) }
 }
 
-/// Generates the tests' keys now. This takes a second or two, which must not count as waiting time in a test.
+/// Generates the tests' keys now. This takes a second or two, which must not count as waiting time
+/// in a test.
 pub fn prepare() {
     let _ = (main(), second(), attacker());
 }
@@ -89,8 +91,8 @@ impl Key {
     }
 
     pub fn modulus(self) -> Vec<u8> {
-        // DER of RSAPublicKey (RFC 8017, A.1.1) for 2048 bits: two headers of four bytes and the zero byte of the sign
-        // precede the modulus.
+        // DER of RSAPublicKey (RFC 8017, A.1.1) for 2048 bits: two headers of four bytes and the
+        // zero byte of the sign precede the modulus.
         let der = self.pair.public_key().as_ref();
         assert_eq!(der[..9], [0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00]);
         der[9..265].to_vec()

@@ -1,8 +1,9 @@
 //! Everything around the authorizer that tests, benches, fuzz targets and the local gateway need.
 //!
-//! The loopback servers ([`okta`], [`table`], [`runtime_api`]) run the real binary and look at it from outside. The
-//! reference evaluators ([`iam`], [`reference_rules`], [`backend_path`]) are second implementations. They share no code
-//! with the authorizer, so that a mistake in one of them does not hide a mistake in the other.
+//! The loopback servers ([`okta`], [`table`], [`runtime_api`]) run the real binary and look at it
+//! from outside. The reference evaluators ([`iam`], [`reference_rules`], [`backend_path`]) are
+//! second implementations. They share no code with the authorizer, so that a mistake in one of them
+//! does not hide a mistake in the other.
 
 pub mod backend_path;
 pub mod iam;

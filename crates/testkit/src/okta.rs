@@ -1,5 +1,6 @@
-//! A loopback Okta that counts its requests and sends the reply that the test chose. It uses plain TCP, because many of
-//! these replies are broken in ways that an HTTP server library does not allow.
+//! A loopback Okta that counts its requests and sends the reply that the test chose. It uses plain
+//! TCP, because many of these replies are broken in ways that an HTTP server library does not
+//! allow.
 
 use std::{
     collections::HashMap,
@@ -170,7 +171,8 @@ impl Okta {
         *self.state.reply.lock().unwrap() = reply;
     }
 
-    /// Replies to introspection requests with `reply` from now on. Without it, such a request is unexpected.
+    /// Replies to introspection requests with `reply` from now on. Without it, such a request is
+    /// unexpected.
     pub fn introspects(&self, reply: Reply) {
         self.introspects_at("/oauth2/default/v1/introspect", reply);
     }

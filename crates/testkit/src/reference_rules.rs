@@ -1,4 +1,5 @@
-//! A second implementation of the rules language: slow, written from the documentation, and without the authorizer's code.
+//! A second implementation of the rules language: slow, written from the documentation, and without
+//! the authorizer's code.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -78,7 +79,8 @@ impl Meaning {
     }
 }
 
-/// The meaning of valid rules for these claims. `None` if there are too many combinations for this slow implementation.
+/// The meaning of valid rules for these claims. `None` if there are too many combinations for this
+/// slow implementation.
 pub fn read(rules: &[Rule], claims: &Map<String, Value>) -> Option<Meaning> {
     let mut meaning = Meaning::default();
     for rule in rules {
@@ -142,8 +144,8 @@ impl Rule {
         Some(())
     }
 
-    /// Bindings of every match, also of values that cannot be used. A value that can be split in more than one way gives
-    /// two of them.
+    /// Bindings of every match, also of values that cannot be used. A value that can be split in
+    /// more than one way gives two of them.
     pub fn all_bindings(&self, claims: &Map<String, Value>) -> Vec<Bindings> {
         self.when.iter().fold(vec![Bindings::new()], |combinations, (claim, patterns)| {
             let values = values(claims, claim).unwrap_or_default();
@@ -203,7 +205,8 @@ pub fn values(claims: &Map<String, Value>, claim: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The ways to split `value` by `pattern`, at most two of them. A capture takes one or more characters.
+/// The ways to split `value` by `pattern`, at most two of them. A capture takes one or more
+/// characters.
 fn splits(pattern: &str, value: &str) -> Vec<Bindings> {
     let Some(first) = pattern.chars().next() else {
         return if value.is_empty() { vec![Bindings::new()] } else { Vec::new() };

@@ -41,7 +41,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// 1. `BOOTSTRAP`, if it is set. CI uses it to run the tests on the deployed binary.
 /// 2. The binary that cargo built for the tests and benches of the root package.
-/// 3. The binary in the target folder of the running program, for the local gateway. It may not exist.
+/// 3. The binary in the target folder of the running program, for the local gateway. It may not
+///    exist.
 pub fn authorizer_binary() -> PathBuf {
     if let Some(binary) = env::var_os("BOOTSTRAP").or_else(|| env::var_os("CARGO_BIN_EXE_okta-authorizer")) {
         return binary.into();
@@ -167,7 +168,8 @@ pub struct Authorizer {
 }
 
 impl Authorizer {
-    /// Starts the binary and waits for its first request for an event. Init is over then. Panics if the binary exits.
+    /// Starts the binary and waits for its first request for an event. Init is over then. Panics if
+    /// the binary exits.
     pub async fn start(env: &Env) -> Self {
         Self::try_start(env, Log::Captured).await.unwrap_or_else(|ended| panic!("exited at init: {ended:#?}"))
     }
@@ -182,7 +184,8 @@ impl Authorizer {
         Self::spawn(env, log, address, ready(listener)).wait_for_init().await
     }
 
-    /// Starts the binary while its Runtime API refuses connections. The API opens when the binary has logged that.
+    /// Starts the binary while its Runtime API refuses connections. The API opens when the binary
+    /// has logged that.
     pub async fn start_before_its_api(env: &Env) -> Self {
         let (address, socket) = refusing();
         let (listen, listener) = oneshot::channel();
@@ -196,7 +199,8 @@ impl Authorizer {
         authorizer.wait_for_init().await.unwrap_or_else(|ended| panic!("exited at init: {ended:#?}"))
     }
 
-    /// Starts the binary with a Runtime API that refuses every connection, and waits until it exits.
+    /// Starts the binary with a Runtime API that refuses every connection, and waits until it
+    /// exits.
     pub async fn start_without_api(env: &Env) -> Ended {
         let (address, _socket) = refusing();
         let started = Self::spawn(env, Log::Captured, address, std::future::pending()).wait_for_init().await;
@@ -276,7 +280,8 @@ impl Authorizer {
         }
     }
 
-    /// Sends one event and waits for the answer. `None` if the process exits, or if it takes longer than `limit`.
+    /// Sends one event and waits for the answer. `None` if the process exits, or if it takes longer
+    /// than `limit`.
     pub async fn try_invoke(&self, body: String, limit: Duration) -> Option<Answer> {
         let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
         let id = format!("00000000-0000-4000-8000-{number:012}");
@@ -311,8 +316,8 @@ impl Authorizer {
         self.lines.borrow().clone()
     }
 
-    /// Ends the process and returns all lines that it wrote. The authorizer logs an event before it sends the answer, so
-    /// the lines of all answered events are included.
+    /// Ends the process and returns all lines that it wrote. The authorizer logs an event before it
+    /// sends the answer, so the lines of all answered events are included.
     pub async fn stop(mut self) -> Vec<String> {
         self.drain().await
     }

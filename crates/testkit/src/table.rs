@@ -1,5 +1,6 @@
-//! The shared keys table. Its engine is an emulator in this process, or the server at `DYNAMODB_ENDPOINT` if that is set
-//! (`.ci/dynamodb-local` sets it). There are also a port that refuses connections and a server that never answers.
+//! The shared keys table. Its engine is an emulator in this process, or the server at
+//! `DYNAMODB_ENDPOINT` if that is set (`.ci/dynamodb-local` sets it). There are also a port that
+//! refuses connections and a server that never answers.
 
 use std::{
     env,
@@ -123,7 +124,8 @@ impl Engine {
             (Self::InProcess(database), "PutItem") => answer(database.put_item(parsed(request)).unwrap()),
             (Self::InProcess(database), "GetItem") => answer(database.get_item(parsed(request)).unwrap()),
             (Self::InProcess(_), _) => panic!("{operation}"),
-            // `post` starts a runtime, and the test's thread already runs one. So use another thread.
+            // `post` starts a runtime, and the test's thread already runs one. So use another
+            // thread.
             (Self::Aws { endpoint, account }, _) => {
                 thread::scope(|scope| scope.spawn(|| post(endpoint, account, operation, &request)).join().unwrap())
             }
@@ -161,7 +163,8 @@ async fn post(endpoint: &str, account: &str, operation: &str, request: &Value) -
     serde_json::from_str(&body).unwrap()
 }
 
-/// Forwards every connection to the engine under this account's access key, and counts the read requests.
+/// Forwards every connection to the engine under this account's access key, and counts the read
+/// requests.
 async fn count(listener: TcpListener, upstream: String, account: String, reads: Arc<AtomicUsize>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
@@ -172,7 +175,8 @@ async fn count(listener: TcpListener, upstream: String, account: String, reads: 
             let (mut from_engine, mut to_engine) = engine.into_split();
             let requests = async {
                 let mut bytes = vec![0; 65_536];
-                // The head of a request arrives in one read, because the client sends one request at a time.
+                // The head of a request arrives in one read, because the client sends one request
+                // at a time.
                 while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
                     let text = String::from_utf8_lossy(&bytes[..length]);
                     reads.fetch_add(text.matches("DynamoDB_20120810.GetItem").count(), Ordering::SeqCst);
@@ -216,9 +220,9 @@ pub fn item(keys_endpoint: &str, jwks: &Value, now: u64, age: u64) -> Value {
     })
 }
 
-/// Items that the authorizer must treat as absent, each with a short description. Their keys are those of an attacker, so
-/// that a test notices if one of them is used. `now` is the time at which the authorizer reads them. [`Table::put_for`] sets
-/// their partition key.
+/// Items that the authorizer must treat as absent, each with a short description. Their keys are
+/// those of an attacker, so that a test notices if one of them is used. `now` is the time at which
+/// the authorizer reads them. [`Table::put_for`] sets their partition key.
 pub fn unusable_items(now: u64) -> Vec<(&'static str, Value)> {
     let forged = keys::jwks(&[keys::attacker()]);
     let good = without(&item("any", &forged, now, 100), "lease_until");

@@ -1,5 +1,5 @@
-//! Random rules, claims and requests. Characters that mean something to IAM, to a URL or to a path are favoured, and so is what
-//! the rules are about: a request that nothing speaks of shows little.
+//! Random rules, claims and requests. Characters that mean something to IAM, to a URL or to a path
+//! are favoured, and so is what the rules are about: a request that nothing speaks of shows little.
 
 use okta_authorizer_testkit::{
     METHODS,
@@ -349,7 +349,8 @@ impl Request {
     }
 }
 
-/// Adds a word for every capture without a value, because a route may use captures of a condition that does not match.
+/// Adds a word for every capture without a value, because a route may use captures of a condition
+/// that does not match.
 fn complete(mut bindings: Bindings) -> Bindings {
     for (name, word) in CAPTURES.iter().zip(WORDS) {
         bindings.entry((*name).to_owned()).or_insert_with(|| word.to_owned());

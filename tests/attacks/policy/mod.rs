@@ -1,4 +1,5 @@
-//! Properties that hold for every policy, checked with random claims, rules and paths. Hostile characters are frequent.
+//! Properties that hold for every policy, checked with random claims, rules and paths. Hostile
+//! characters are frequent.
 
 mod generate;
 mod oracle;

@@ -17,8 +17,8 @@ use crate::{
     test_keys,
 };
 
-/// Cases that are the same in every run, unless the environment says otherwise: a red CI should be so for everybody. Nothing is
-/// written to disk.
+/// Cases that are the same in every run, unless the environment says otherwise: a red CI should be
+/// so for everybody. Nothing is written to disk.
 pub fn settings(cases: u32) -> Settings {
     let seed =
         if env::var_os("PROPTEST_RNG_SEED").is_some() { Settings::default().rng_seed } else { RngSeed::Fixed(1) };
@@ -193,7 +193,8 @@ fn is_tame(path: &str) -> bool {
     escapes && segments && !encoded && !path.contains('\\')
 }
 
-/// Whether the policy's own Deny of the request it was made for, which could not be written to the letter, names another one.
+/// Whether the policy's own Deny of the request it was made for, which could not be written to the
+/// letter, names another one.
 fn names(made: &Answered, arn: &str) -> bool {
     let pattern = made.arn.replace(['*', '$'], "?");
     let long = made.arn.chars().count() > 512;

@@ -1,10 +1,12 @@
-//! Runs the benches `hot_path` and `cold_start`, and writes their results into `README.md` and `benches/figures.svg`.
+//! Runs the benches `hot_path` and `cold_start`, and writes their results into `README.md` and
+//! `benches/figures.svg`.
 //!
 //! ```text
 //! taskset -c 1 cargo run -p okta-authorizer-testkit --bin figures
 //! ```
 //!
-//! On a machine with several cores, `taskset -c 1` keeps the kernel's idle states out of the results.
+//! On a machine with several cores, `taskset -c 1` keeps the kernel's idle states out of the
+//! results.
 
 use std::{
     env,

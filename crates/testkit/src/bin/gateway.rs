@@ -1,11 +1,13 @@
 //! Runs a local API Gateway: the demo API of `template.yaml` on loopback, with the real authorizer.
 //!
 //! ```text
-//! cargo build && cargo run -p okta-authorizer-testkit --bin gateway [-- --okta] [--port PORT] [--ttl SECONDS]
+//! cargo build
+//! cargo run -p okta-authorizer-testkit --bin gateway -- [--okta] [--port PORT] [--ttl SECONDS]
 //! ```
 //!
-//! Without `--okta` the authorizer has the variables of `events/env.json`, and the `token` binary signs tokens for it. With
-//! `--okta` a toy issuer with Okta's endpoints runs on the next port and gives a token to anybody.
+//! Without `--okta` the authorizer has the variables of `events/env.json`, and the `token` binary
+//! signs tokens for it. With `--okta` a toy issuer with Okta's endpoints runs on the next port and
+//! gives a token to anybody.
 
 use std::{
     env,

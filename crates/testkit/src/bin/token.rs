@@ -1,4 +1,5 @@
-//! Prints an access token with Okta's claims, signed by the public sample key, for curl and experiments.
+//! Prints an access token with Okta's claims, signed by the public sample key, for curl and
+//! experiments.
 //!
 //! ```text
 //! cargo run -p okta-authorizer-testkit --bin token -- \
@@ -49,7 +50,8 @@ fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<S
             _ => return Err(USAGE.into()),
         }
     }
-    // For a user, Okta puts the login into `sub`. For client credentials, it puts the client id there.
+    // For a user, Okta puts the login into `sub`. For client credentials, it puts the client id
+    // there.
     let subject = if claims.contains_key("uid") { "somebody@example.com" } else { &client };
     claims.entry("sub").or_insert_with(|| subject.into());
     claims.insert("cid".to_owned(), client.into());

@@ -1,4 +1,5 @@
-//! The gateway itself: routing, the authorizer's policies and their cache, and the mock integration.
+//! The gateway itself: routing, the authorizer's policies and their cache, and the mock
+//! integration.
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,8 @@ const API_ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:localgw000";
 /// The function's timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The header that says where the policy came from: `asked`, `cached` or `not asked`. API Gateway does not send it.
+/// The header that says where the policy came from: `asked`, `cached` or `not asked`. API Gateway
+/// does not send it.
 pub const SOURCE_HEADER: &str = "x-local-authorizer";
 
 /// The clock of the policy cache.

@@ -1,5 +1,5 @@
-//! A toy issuer with Okta's paths, claims and JWKS. It gives a token with any claims to anybody, so it is for local use
-//! only.
+//! A toy issuer with Okta's paths, claims and JWKS. It gives a token with any claims to anybody, so
+//! it is for local use only.
 
 use std::{
     collections::HashMap,
@@ -96,7 +96,8 @@ async fn keys(State(toy): State<Arc<Toy>>) -> impl IntoResponse {
     ([("cache-control", "max-age=3600, must-revalidate")], Json(jwks(&toy.keys.lock().unwrap())))
 }
 
-/// Adds a key that signs from now on. The old keys stay in the JWKS, so that their tokens stay valid.
+/// Adds a key that signs from now on. The old keys stay in the JWKS, so that their tokens stay
+/// valid.
 async fn rotate(State(toy): State<Arc<Toy>>) -> Result<Json<Value>, (StatusCode, String)> {
     let number = toy.keys.lock().unwrap().len() + 1;
     let key = generate(number).await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -107,7 +108,8 @@ async fn rotate(State(toy): State<Arc<Toy>>) -> Result<Json<Value>, (StatusCode,
     Ok(Json(json!({ "signs": key.kid, "published": published, "authorizer_may_ask_again_in_seconds": wait })))
 }
 
-/// The token endpoint of RFC 6749: client credentials (4.4), and a grant named `toy` with any claims.
+/// The token endpoint of RFC 6749: client credentials (4.4), and a grant named `toy` with any
+/// claims.
 async fn token(State(toy): State<Arc<Toy>>, form: String) -> (StatusCode, Json<Value>) {
     let mut fields: HashMap<String, Vec<String>> = HashMap::new();
     for (name, value) in form_urlencoded::parse(form.as_bytes()).into_owned() {

@@ -1,5 +1,5 @@
-//! A local API Gateway that serves the demo API of `template.yaml` with the real authorizer. `bin/gateway.rs` runs it and
-//! the root package's `tests/gateway.rs` tests it.
+//! A local API Gateway that serves the demo API of `template.yaml` with the real authorizer.
+//! `bin/gateway.rs` runs it and the root package's `tests/gateway.rs` tests it.
 //!
 //! ```text
 //! curl ─► api_gateway ─► runtime_api ─► authorizer's binary ─► issuer /v1/keys

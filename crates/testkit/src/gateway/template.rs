@@ -1,4 +1,5 @@
-//! The demo API in `template.yaml`: its routes, its authorizer's settings and its gateway responses.
+//! The demo API in `template.yaml`: its routes, its authorizer's settings and its gateway
+//! responses.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -42,8 +43,8 @@ pub enum GatewayResponseType {
     AccessDenied,
     /// There is no such route.
     MissingAuthenticationToken,
-    /// The authorizer failed. AWS does not document exactly when it uses this type or the next one. Both are 500, and
-    /// the template gives both the same body.
+    /// The authorizer failed. AWS does not document exactly when it uses this type or the next one.
+    /// Both are 500, and the template gives both the same body.
     AuthorizerFailure,
     /// The authorizer's response is not a policy.
     AuthorizerConfigurationError,
