@@ -242,8 +242,7 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
     }
 
     fn rules(&self) -> Result<Rules, ConfigError> {
-        let file_error =
-            |problem: &str| error("POLICY_FILE", problem, "the path of a rules file as the README describes it");
+        let file_error = |problem: &str| error("POLICY_FILE", problem, "the path of a rules file, see README.md");
         let path = self.value("POLICY_FILE")?;
         let text = match &path {
             None => EMBEDDED_POLICY.to_owned(),
