@@ -294,6 +294,8 @@ async fn the_requested_path_denies_itself_at_most() {
             let route = format!("GET {path}");
             let requested = policy(&authorizer, &members, &route).await;
             failures.check(requested.allow == cached.allow, || format!("{path:.100} is in {:#?}", requested.allow));
+            let added = requested.deny.len() - cached.deny.len();
+            failures.check(added <= 1, || format!("{path:.100} adds {added} resources to the Deny"));
             let denied = |granted: &&String| !granted.ends_with('*') && !requested.allows(granted);
             let denied: Vec<_> = requested.allow.iter().filter(denied).collect();
             failures.check(denied.is_empty(), || format!("{path:.100} denies {denied:?} too"));
