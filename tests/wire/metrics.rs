@@ -53,10 +53,10 @@ fn metrics_of(line: &Line) -> Vec<(&str, Vec<&str>)> {
 async fn sums(authorizer: Authorizer) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     let lines = authorizer.stop().await;
-    let objects = lines.iter().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    for line in objects.filter(|line| line.contains_key("_aws")) {
+    let objects: Vec<Line> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for line in objects.iter().filter(|line| line.contains_key("_aws")) {
         println!("{}", json!(line));
-        for (name, dimensions) in metrics_of(&line) {
+        for (name, dimensions) in metrics_of(line) {
             assert_eq!(dimensions.first(), Some(&"function_name"));
             assert_eq!(line["function_name"], "okta-authorizer");
             let values = dimensions.iter().skip(1).map(|dimension| line[*dimension].as_str().unwrap());
