@@ -349,8 +349,9 @@ mod tests {
 
     #[test]
     fn an_empty_value_means_unset() {
-        let config = load(&[("OKTA_AUDIENCE", ""), ("CLOCK_SKEW_SECONDS", ""), ("KEYS_TABLE_NAME", "")]).unwrap();
-        assert_eq!((config.audiences.len(), config.clock_skew_seconds, config.keys_table), (1, 60, None));
+        let variable = |name: &str| Some(OsString::from(if name == ISSUER.0 { ISSUER.1 } else { "" }));
+        let empty = Config::load(variable, |_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap();
+        assert_eq!(format!("{empty:?}"), format!("{:?}", load(&[]).unwrap()));
     }
 
     #[test]
@@ -386,13 +387,116 @@ mod tests {
         assert!(load(&client[1..]).unwrap().introspection.is_none());
         let endpoint = load(&[("OKTA_KEYS_ENDPOINT", "https://example.okta.com/oauth2/v1/keys")]).unwrap();
         assert_eq!(endpoint.issuers[0].keys_endpoint.as_str(), "https://example.okta.com/oauth2/v1/keys");
+        let explicit = load(&[("INVALID_TOKEN_RESPONSE", "unauthorized"), ("PATH_GUARD", "on")]).unwrap();
+        assert_eq!(explicit.invalid_token_response, InvalidTokenResponse::Unauthorized);
+        assert!(explicit.policy_options.path_guard);
     }
 
     #[test]
-    fn an_error_names_the_variable_and_what_is_accepted() {
+    fn good_values_are_accepted() {
+        for (name, values) in [
+            (
+                "OKTA_ISSUER",
+                [
+                    "https://example.okta.com",
+                    "https://login.example.com:8443/oauth2/aus1",
+                    "http://127.0.0.1:9/oauth2/default",
+                    "http://[::1]:9/oauth2/default",
+                    "https://a.okta.com,https://b.okta.com",
+                ]
+                .as_slice(),
+            ),
+            ("OKTA_KEYS_ENDPOINT", &["http://localhost:9/keys", "https://a.okta.com/oauth2/v1/keys?client_id=0oa1"]),
+            ("KEYS_REFRESH_SECONDS", &["1", "86400", "31536000"]),
+            ("KEYS_MAX_STALE_SECONDS", &["1", "604800", "31536000"]),
+            ("CLOCK_SKEW_SECONDS", &["0", "300"]),
+            ("POLICY_MAX_BYTES", &["1024", "1048576"]),
+        ] {
+            for value in values {
+                assert!(load(&[(name, value)]).is_ok(), "{name} {value}");
+            }
+        }
+    }
+
+    /// `sam local invoke --env-vars` can only set variables that the template declares.
+    #[test]
+    fn the_template_declares_every_variable() {
+        let read = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let variable = |name: &str| {
+            read.borrow_mut().insert(name.to_owned());
+            let given = [ISSUER, ("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "0oaclient")];
+            given.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
+        };
+        Config::load(variable, |_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap();
+        let mut read = read.into_inner();
+        // The template does not declare this one: a Lambda layer that has a CA bundle sets it.
+        assert!(read.remove("SSL_CERT_FILE"));
+        let (_, variables) = include_str!("../template.yaml").split_once("        Variables:\n").unwrap();
+        let lines = variables.lines().map_while(|line| line.strip_prefix("          "));
+        let declared = lines.map(|line| line.split_once(':').unwrap().0.to_owned()).collect();
+        assert_eq!(read, declared);
+    }
+
+    #[test]
+    fn text_that_is_not_a_number_or_a_choice_is_rejected() {
+        let not_numbers = ["x", "-1", "+1", "1.5", "1e3", "60s", "0x10", "99999999999999999999999999", "１"];
+        for (names, values) in [
+            (
+                ["KEYS_REFRESH_SECONDS", "KEYS_MAX_STALE_SECONDS", "CLOCK_SKEW_SECONDS", "POLICY_MAX_BYTES"].as_slice(),
+                not_numbers.as_slice(),
+            ),
+            (&["KEYS_REFRESH_SECONDS", "KEYS_MAX_STALE_SECONDS"], &["0", "31536001"]),
+            (&["CLOCK_SKEW_SECONDS"], &["301", "3600", "18446744073709551615"]),
+            (&["POLICY_MAX_BYTES"], &["0", "1023", "1048577"]),
+            (&["PATH_GUARD"], &["On", "maybe", "offf", "0n", "on off"]),
+            (&["INVALID_TOKEN_RESPONSE"], &["403", "401", "allow", "unauthorised", "deny,unauthorized"]),
+            (&["OKTA_INTROSPECT"], &["yes"]),
+        ] {
+            for (name, value) in names.iter().flat_map(|name| values.iter().map(move |value| (*name, *value))) {
+                let error = load(&[(name, value)]).unwrap_err();
+                assert_eq!((error.variable, error.problem), (name, format!("is `{value}`")));
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_not_unicode_is_rejected() {
+        use std::os::unix::ffi::OsStringExt;
+        for name in [
+            "OKTA_ISSUER",
+            "OKTA_AUDIENCE",
+            "OKTA_CLIENT_IDS",
+            "OKTA_JWKS",
+            "CLOCK_SKEW_SECONDS",
+            "PATH_GUARD",
+            "POLICY_FILE",
+        ] {
+            let variable = |other: &str| match other {
+                _ if other == name => Some(OsString::from_vec(vec![b'x', 0xff, b'x'])),
+                _ => (other == ISSUER.0).then(|| ISSUER.1.into()),
+            };
+            let error = Config::load(variable, |_| Ok(String::new())).unwrap_err();
+            assert_eq!((error.variable, error.problem.as_str()), (name, "is not Unicode"));
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_the_problem() {
         for (name, value, problem) in [
             ("OKTA_ISSUER", "", "is not set"),
             ("OKTA_ISSUER", "example.okta.com", "is not a URL"),
+            ("OKTA_ISSUER", " ", "is blank"),
+            ("OKTA_ISSUER", ",", "has an empty item"),
+            ("OKTA_ISSUER", "//example.okta.com/oauth2/default", "is not a URL"),
+            ("OKTA_ISSUER", "http://localhost.example.com/oauth2/default", "is not https"),
+            ("OKTA_ISSUER", "http://10.0.0.1/oauth2/default", "is not https"),
+            ("OKTA_ISSUER", "http://169.254.169.254/oauth2/default", "is not https"),
+            ("OKTA_ISSUER", "http://localhost@example.com/oauth2/default", "is not https"),
+            ("OKTA_ISSUER", "ftp://example.okta.com/oauth2/default", "is not https"),
+            ("OKTA_ISSUER", "file:///etc/passwd", "is a URL without a host"),
+            ("OKTA_ISSUER", "https://a.okta.com,nonsense", "is not a URL"),
+            ("OKTA_ISSUER", "https://a.okta.com,http://b.okta.com", "is not https"),
             ("OKTA_ISSUER", "http://example.okta.com", "is not https"),
             ("OKTA_ISSUER", "https:/example.okta.com", "is not https"),
             ("OKTA_ISSUER", "HTTPS://example.okta.com", "is not https"),
@@ -405,19 +509,17 @@ mod tests {
             ("OKTA_ISSUER", "https://example.okta.com?x", "has credentials, a query or a fragment"),
             ("OKTA_ISSUER", "https://a.okta.com,,https://b.okta.com", "has an empty item"),
             ("OKTA_AUDIENCE", ",", "has an empty item"),
+            ("OKTA_AUDIENCE", " , ", "has an empty item"),
             ("OKTA_CLIENT_IDS", " ", "is blank"),
+            ("OKTA_CLIENT_IDS", ",", "has an empty item"),
+            ("OKTA_CLIENT_IDS", " , ", "has an empty item"),
             ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
+            ("OKTA_KEYS_ENDPOINT", "http://example.okta.com/v1/keys", "is not https"),
+            ("OKTA_KEYS_ENDPOINT", "/v1/keys", "is not a URL"),
+            ("OKTA_KEYS_ENDPOINT", "nonsense", "is not a URL"),
+            ("OKTA_KEYS_ENDPOINT", "https://", "is not a URL"),
             ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
             ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a unique kid"),
-            ("KEYS_REFRESH_SECONDS", "0", "is `0`"),
-            ("KEYS_REFRESH_SECONDS", "1h", "is `1h`"),
-            ("KEYS_MAX_STALE_SECONDS", "-1", "is `-1`"),
-            ("CLOCK_SKEW_SECONDS", "301", "is `301`"),
-            ("CLOCK_SKEW_SECONDS", "+1", "is `+1`"),
-            ("POLICY_MAX_BYTES", "1023", "is `1023`"),
-            ("PATH_GUARD", "On", "is `On`"),
-            ("INVALID_TOKEN_RESPONSE", "403", "is `403`"),
-            ("OKTA_INTROSPECT", "yes", "is `yes`"),
             ("POLICY_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
             (
                 "POLICY_FILE",

@@ -1,5 +1,5 @@
 //! What clients see of the demo API of `template.yaml`, served by the local gateway with the real
-//! binary.
+//! binary and the tests' rules.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
@@ -16,7 +16,6 @@ use okta_authorizer_testkit::{
     gateway::{
         api_gateway::{Gateway, SOURCE_HEADER},
         issuer::Issuer,
-        sample_env,
         template::Api,
     },
     keys, now,
@@ -75,13 +74,12 @@ const TENANT_ADMIN: [(&str, &str, &str, u16); 38] = [
 
 #[tokio::test]
 async fn one_cached_policy_is_right_for_every_route() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), None).await;
+    let (issuer, api) = DemoApi::with_issuer(None).await;
     let fields = [("uid", "00u1"), ("scope", "api:read"), ("groups", "ADMINS"), ("tenants", "0oa1:acme:00g1")];
     let token = login(&issuer, &fields).await;
 
-    let shown: BTreeSet<_> = TENANT_ADMIN.iter().map(|(_, resource, ..)| *resource).collect();
-    assert_eq!(shown, api.resources.iter().map(String::as_str).collect());
+    let listed: BTreeSet<_> = TENANT_ADMIN.iter().map(|(_, resource, ..)| *resource).collect();
+    assert_eq!(listed, api.resources.iter().map(String::as_str).collect());
     // The policy of any first request is cached for all the others.
     for start in 0..TENANT_ADMIN.len() {
         let (rest, first) = TENANT_ADMIN.split_at(start);
@@ -100,8 +98,7 @@ async fn one_cached_policy_is_right_for_every_route() {
 
 #[tokio::test]
 async fn an_allowed_request_carries_the_authorizers_context() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), None).await;
+    let (issuer, api) = DemoApi::with_issuer(None).await;
     let token = login(&issuer, &[("uid", "00u1"), ("scope", "api:read openid"), ("tenants", "0oa1:acme:00g1")]).await;
     let answer = api.call("GET", "/hello/00u1", &token).await;
     let context = json!({
@@ -118,14 +115,13 @@ async fn an_allowed_request_carries_the_authorizers_context() {
 
 #[tokio::test]
 async fn a_machine_is_allowed_by_its_scope() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), None).await;
+    let (issuer, api) = DemoApi::with_issuer(None).await;
     let form = [("grant_type", "client_credentials"), ("client_id", "0oarobot"), ("scope", "premium_api/read")];
-    let token = ask_for_token(&issuer, &form).await["access_token"].as_str().unwrap().to_owned();
+    let token = request_token(&issuer, &form).await["access_token"].as_str().unwrap().to_owned();
     let answer = api.call("GET", "/home/premium", &token).await;
     assert_eq!((answer.status, &answer.body["authorizer"]["principalId"]), (200, &json!("0oarobot")));
     assert_eq!(api.call("POST", "/home/premium", &token).await.status, 403);
-    let refused = ask_for_token(&issuer, &[("grant_type", "password")]).await;
+    let refused = request_token(&issuer, &[("grant_type", "password")]).await;
     assert_eq!(refused["error"], "unsupported_grant_type");
 }
 
@@ -159,8 +155,7 @@ async fn a_refused_token_is_401_and_is_not_cached() {
 
 #[tokio::test]
 async fn a_denied_request_is_403_and_the_policy_is_cached() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), None).await;
+    let (issuer, api) = DemoApi::with_issuer(None).await;
     let token = login(&issuer, &[("uid", "00u1")]).await;
     let denied = "User is not authorized to access this resource";
     for (path, source, message) in [
@@ -210,27 +205,26 @@ async fn a_preflight_needs_no_token() {
 
 #[tokio::test]
 async fn a_policy_is_cached_per_token_for_the_templates_ttl() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), None).await;
+    let (issuer, api) = DemoApi::with_issuer(None).await;
     assert_eq!(api.ttl, Duration::from_mins(5));
     let [one, other] = [login(&issuer, &[("uid", "00u1")]).await, login(&issuer, &[("uid", "00u1")]).await];
-    let ask = async |token| {
-        (api.call("GET", "/apps", token).await.source().to_owned(), api.gateway.authorizer().invocations())
-    };
-    assert_eq!(ask(&one).await, ("asked".to_owned(), 1));
-    assert_eq!(ask(&other).await, ("asked".to_owned(), 2));
-    api.pass(Duration::from_secs(299));
-    assert_eq!(ask(&one).await, ("cached".to_owned(), 2));
-    // A use does not extend the lifetime.
-    api.pass(Duration::from_secs(1));
-    assert_eq!(ask(&one).await, ("asked".to_owned(), 3));
-    assert_eq!(ask(&one).await, ("cached".to_owned(), 3));
+    // The fourth request shows that a use does not extend the lifetime.
+    for (seconds, token, source, invocations) in [
+        (0, &one, "asked", 1),
+        (0, &other, "asked", 2),
+        (299, &one, "cached", 2),
+        (1, &one, "asked", 3),
+        (0, &one, "cached", 3),
+    ] {
+        api.pass(Duration::from_secs(seconds));
+        let answer = api.call("GET", "/apps", token).await;
+        assert_eq!((answer.source(), api.gateway.authorizer().invocations()), (source, invocations));
+    }
 }
 
 #[tokio::test]
 async fn a_ttl_of_zero_invokes_the_authorizer_on_every_request() {
-    let issuer = issuer().await;
-    let api = DemoApi::start(env_of(&issuer), Some(Duration::ZERO)).await;
+    let (issuer, api) = DemoApi::with_issuer(Some(Duration::ZERO)).await;
     let token = login(&issuer, &[("uid", "00u1")]).await;
     for call in 1..=3 {
         assert_eq!(api.call("GET", "/apps", &token).await.source(), "asked");
@@ -300,8 +294,16 @@ struct DemoApi {
 }
 
 impl DemoApi {
+    /// The issuer and the key are those of the sample events.
     async fn pinned() -> Self {
-        Self::start(sample_env().unwrap(), None).await
+        let env = Env::lambda().with("OKTA_ISSUER", "https://example.okta.com/oauth2/default");
+        Self::start(env.with("OKTA_JWKS", keys::jwks(&[keys::sample()]).to_string()), None).await
+    }
+
+    async fn with_issuer(ttl: Option<Duration>) -> (Issuer, Self) {
+        let issuer = issuer().await;
+        let api = Self::start(env_of(&issuer), ttl).await;
+        (issuer, api)
     }
 
     async fn start(env: Env, ttl: Option<Duration>) -> Self {
@@ -383,10 +385,10 @@ fn env_of(issuer: &Issuer) -> Env {
 
 async fn login(issuer: &Issuer, fields: &[(&str, &str)]) -> String {
     let form = [&[("grant_type", "toy")], fields].concat();
-    ask_for_token(issuer, &form).await["access_token"].as_str().unwrap().to_owned()
+    request_token(issuer, &form).await["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn ask_for_token(issuer: &Issuer, form: &[(&str, &str)]) -> Value {
+async fn request_token(issuer: &Issuer, form: &[(&str, &str)]) -> Value {
     let request = Client::new().post(format!("{}/v1/token", issuer.issuer())).form(form);
     request.send().await.unwrap().text().await.unwrap().parse().unwrap()
 }

@@ -277,7 +277,10 @@ mod tests {
         let array = format!(r#"[[["RSA","k",null,null,null,"{}","AQAB"]]]"#, odd_number(2048, 7));
         assert_eq!(failure(&array), KeySetError::NotAJwks);
         assert_eq!(failure(&format!(r#"{{"keys":{}}}"#, &array[1..array.len() - 1])), KeySetError::NoUsableKey);
-        for text in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]"#, r#"{"keys":[],"keys":[]}"#] {
+        let key = jwk("k", "");
+        let more = format!(r#"{{"keys":[{key}]}}x"#);
+        let others = [&key, &more, "", "nonsense", "{", "null", "<html>", "[]", "{}", r#"{"keys":{}}"#];
+        for text in others.into_iter().chain([r#"{"keys":[]"#, r#"{"keys":[],"keys":[]}"#]) {
             assert_eq!(failure(text), KeySetError::NotAJwks, "{text}");
         }
         assert_eq!(failure(r#"{"keys":[]}"#), KeySetError::NoUsableKey);

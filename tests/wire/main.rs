@@ -1,8 +1,9 @@
-//! The authorizer over the wire: the real binary behind a Runtime API, a loopback Okta and a `DynamoDB` in process.
+//! The real binary, tested from outside: a Runtime API, a loopback Okta and a `DynamoDB` run in
+//! this process.
 //!
-//! Nothing here calls the library. What is asserted is what `DESIGN.md` promises to a client, to the gateway and to whoever
-//! reads the log; how the program comes to it is its own affair. Every bad input stands beside a good twin, because a
-//! program that refuses everything would pass a list of bad ones.
+//! Nothing here calls the library. The tests assert what docs/design.md promises to clients, to API
+//! Gateway and to readers of the log. Each rejected input has a control that differs only in the
+//! tested property and is accepted, because a program that rejects everything must not pass.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 
@@ -13,6 +14,26 @@ mod keys;
 mod logs;
 mod metrics;
 mod policies;
-mod policy_file;
 mod tls;
 mod tokens;
+
+use okta_authorizer_testkit::{
+    arn,
+    env::Env,
+    event_for,
+    iam::Policy,
+    keys::{jwks, main},
+    runtime_api::Authorizer,
+    token::bearer,
+};
+use serde_json::Value;
+
+/// The environment for tests that need no network: the keys are pinned.
+fn pinned() -> Env {
+    Env::pinned(&jwks(&[main()]))
+}
+
+/// The policy for a good token with these claims that requests `route`.
+async fn policy(authorizer: &Authorizer, members: &Value, route: &str) -> Policy {
+    authorizer.invoke(event_for(&bearer(members), &arn(route))).await.policy(&arn(route))
+}

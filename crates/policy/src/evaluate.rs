@@ -323,18 +323,85 @@ mod tests {
     fn all_claims_must_match_and_any_pattern_of_a_list() {
         let toml = rule("scopes = ['read', 'admin'], uid = '{uid}'", "GET /users/{uid}");
         assert_eq!(allowed(&toml, r#""scp":["admin","read"],"uid":"u""#), ["GET/users/u"]);
-        for claims in [r#""scp":["read"]"#, r#""uid":"u""#, r#""scp":["other"],"uid":"u""#, r#""scp":{},"uid":"u""#] {
+        for claims in [
+            r#""scp":["read"]"#,
+            r#""uid":"u""#,
+            r#""scp":["other","rea","readx","READ","read ","*"],"uid":"u""#,
+            r#""scp":{"read":true},"uid":"u""#,
+            r#""scp":null,"uid":"u""#,
+            r#""scp":5,"uid":"u""#,
+        ] {
             assert_eq!(allowed(&toml, claims), [""; 0], "{claims}");
         }
     }
 
     #[test]
-    fn every_binding_grants_its_own_routes() {
+    fn every_binding_grants_its_own_routes_once() {
+        let toml = [
+            rule("a = '{x}', b = '{y}'", "GET /m/{x}/{y}"),
+            rule("list = ['A:{n}', 'B:{n}']", "GET /n/{n}"),
+            rule("list = ['red', 'green'], uid = '{u}'", "POST /c/{u}/part-{u}.json"),
+            rule("pair = '{l}-{r}'", "GET /p/{l}.{r}"),
+            rule("level = '5', admin = 'true'", "GET /level"),
+            rule("list = '{a}::{b}'", "GET /any/{a}/{b}/*"),
+        ]
+        .concat();
+        for (claims, granted) in [
+            (r#""a":["1","2"],"b":["3","4"]"#, ["GET/m/1/3", "GET/m/1/4", "GET/m/2/3", "GET/m/2/4"].as_slice()),
+            (r#""a":["1","1"],"b":"3""#, &["GET/m/1/3"]),
+            (r#""a":["1","*"],"b":["3","/"]"#, &["GET/m/1/3"]),
+            (r#""a":["1"]"#, &[]),
+            (r#""a":["1"],"b":[]"#, &[]),
+            (r#""a":["1"],"b":[""]"#, &[]),
+            (r#""a":1,"b":false"#, &["GET/m/1/false"]),
+            (r#""a":{"x":1},"b":"3""#, &[]),
+            (r#""list":["A:1","B:2","C:3","A:","xA:4","a:5"]"#, &["GET/n/1", "GET/n/2"]),
+            (r#""list":["A:1","B:1"]"#, &["GET/n/1"]),
+            (r#""list":"red","uid":"u1""#, &["POST/c/u1/part-u1.json"]),
+            (r#""list":["red","green"],"uid":"u1""#, &["POST/c/u1/part-u1.json"]),
+            (r#""list":["Red","greenish"," red"],"uid":"u1""#, &[]),
+            (r#""list":"red","uid":"*""#, &[]),
+            (r#""pair":["a-b","a-b-c"]"#, &["GET/p/a.b"]),
+            (r#""pair":["a--b","c-d","-","e-","-f"]"#, &["GET/p/c.d"]),
+            (r#""level":5,"admin":true"#, &["GET/level"]),
+            (r#""level":"5","admin":"true""#, &["GET/level"]),
+            (r#""level":5,"admin":false"#, &[]),
+            (r#""level":55,"admin":true"#, &[]),
+            (r#""level":[5],"admin":[[true]]"#, &[]),
+            (r#""list":"p::q""#, &["GET/any/p/q/*"]),
+            (r#""list":["p:::q","p::q::r"]"#, &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(allowed(&toml, claims), granted, "{claims}");
+        }
         let toml = rule("a = '{x}', b = '{y}-{z}'", "GET /{x}/{y}/{z}");
-        assert_eq!(
-            allowed(&toml, r#""a":["1","2"],"b":["p-q","r-s","bad"]"#),
-            ["GET/1/p/q", "GET/1/r/s", "GET/2/p/q", "GET/2/r/s"]
-        );
+        let expected = ["GET/1/p/q", "GET/1/r/s", "GET/2/p/q", "GET/2/r/s"];
+        assert_eq!(allowed(&toml, r#""a":["1","2"],"b":["p-q","r-s","bad"]"#), expected);
+    }
+
+    #[test]
+    fn every_claim_can_be_captured() {
+        let claims = |value: &str| {
+            let value = serde_json::to_string(value).unwrap();
+            let prefixed = |prefix: &str| value.replacen('"', &format!("\"{prefix}"), 1);
+            let (cid, group, scope) = (prefixed("c-"), prefixed("team-"), prefixed("read:"));
+            format!(r#""sub":{value},"cid":{cid},"groups":[{group}],"scp":[{scope}],"org":{value}"#)
+        };
+        let toml = [
+            rule("sub = '{v}'", "GET /sub/{v}"),
+            rule("cid = 'c-{v}'", "GET /cid/{v}"),
+            rule("groups = 'team-{v}'", "GET /team/{v}"),
+            rule("scopes = 'read:{v}'", "GET /scope/x-{v}"),
+            rule("org = '{v}'", "PUT /org/{v}/*"),
+        ]
+        .concat();
+        for value in ["a", "...", "a:b", "ada@example.com", "A-Z.a_z~0+=,!", &"b".repeat(128)] {
+            let routes = ["GET/cid/{}", "GET/scope/x-{}", "GET/sub/{}", "GET/team/{}", "PUT/org/{}/*"];
+            assert_eq!(allowed(&toml, &claims(value)), routes.map(|route| route.replace("{}", value)));
+        }
+        for value in ["*", "a?b", "../x", "..", "${aws:username}", "a\nb", "\0", "\"", "\\", "{v}", &"a".repeat(129)] {
+            assert_eq!(allowed(&toml, &claims(value)), [""; 0], "{value}");
+        }
     }
 
     #[test]

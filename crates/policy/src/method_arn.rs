@@ -112,6 +112,21 @@ mod tests {
             "arn:aws:lambda:eu-west-1:1:a/s/GET/x",
             "ARN:aws:execute-api:eu-west-1:1:a/s/GET/x",
             " arn:aws:execute-api:eu-west-1:1:a/s/GET/x",
+            "*",
+            "x",
+            "GET /apps",
+            ":::::",
+            "arn:aws:execute-api:eu-west-1:1:a/",
+            "arn:aws:execute-api:eu-west-1:1:/s/GET/x",
+            "arn:aws:execute-api:eu-west-1:1:a*/s/GET/x",
+            "arn:aws:execute-api:eu-west-1:1:a/s?/GET/x",
+            "arn:aws:execute-api:eu-west-1:1:a/${aws:username}/GET/x",
+            "arn:aws:execute-api:eu-west-1:*:a/s/GET/x",
+            "arn:aws:execute-api:eu-west-1::a/s/GET/x",
+            "arn:aws:*:eu-west-1:1:a/s/GET/x",
+            "arn:aws:s3:eu-west-1:1:a/s/GET/x",
+            "arn:*:execute-api:eu-west-1:1:a/s/GET/x",
+            "urn:aws:execute-api:eu-west-1:1:a/s/GET/x",
         ] {
             assert_eq!(MethodArn::parse(bad), None, "{bad}");
         }

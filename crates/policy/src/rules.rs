@@ -229,9 +229,49 @@ mod tests {
             assert_eq!((error.line, error.reason.as_str()), (line, reason), "{toml}");
             assert!(Rules::parse(whole).is_ok());
         }
-        for toml in ["[[allow]]\nroutes = ['GET /a'\n", "[[allow]]\nroutes = [\"GET /a\\nb\"]\n"] {
-            let error = Rules::parse(toml).unwrap_err();
-            assert!(!error.reason.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn an_error_is_on_a_line_of_the_bad_rule() {
+        const GOOD: [&str; 8] = [
+            "# rules",
+            "[[allow]]",
+            "routes = ['GET /apps', 'GET /apps/*', 'GET /']",
+            "",
+            "[[allow]]",
+            "when   = { groups = 'team-{team}', uid = '{uid}' }",
+            "routes = ['GET /teams/{team}/x', 'ANY /users/{uid}/*']",
+            "# end",
+        ];
+        assert!(Rules::parse(&GOOD.join("\n")).is_ok());
+        for (line, text, lines) in [
+            (5, "[[allow]", 5..=6),
+            (5, "[[permit]]", 5..=7),
+            (5, "[allow]", 5..=5),
+            (8, "nonsense", 8..=8),
+            (8, "version = 1", 5..=8),
+            (8, "Routes = []", 5..=8),
+            (8, "when = { x = 'y' }", 6..=8),
+            (6, "when = { groups = 'team-{team}', uid = '{uid}' ", 6..=7),
+            (6, "when = { groups = { a = '{team}' }, uid = '{uid}' }", 5..=7),
+            (6, "when = 'everyone'", 5..=7),
+            (6, "when = { groups = '{team}{uid}' }", 5..=7),
+            (6, "when = { groups = 'team-team}', uid = '{uid}' }", 5..=7),
+            (6, "when = { groups = 'team-{}', uid = '{uid}' }", 5..=7),
+            (6, "when = { groups = 'team-{team}' }", 5..=7),
+            (6, "", 5..=7),
+            (6, "if = { groups = 'team-{team}', uid = '{uid}' }", 5..=7),
+            (7, "", 5..=7),
+            (7, "routes = 'GET /x'", 5..=7),
+            (7, "routes = [5]", 5..=7),
+            (7, "routes = ['GET /x', 'GET /x/{nobody}']", 7..=7),
+            (7, "routes = ['GET /x'", 5..=8),
+            (7, "routes = [\"GET /a\\nb\"]", 7..=7),
+        ] {
+            let mut toml = GOOD;
+            toml[line - 1] = text;
+            let error = Rules::parse(&toml.join("\n")).unwrap_err();
+            assert!(lines.contains(&error.line) && !error.reason.contains('\n'), "{text}: {error}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A reference evaluator for IAM policies. It is written from AWS's documentation and shares no
-//! code with the authorizer. `.ci/iam-oracle` compares its verdicts with those of a third
+//! code with the authorizer. `.ci/iam-oracle.sh` compares its verdicts with those of a third
 //! evaluator.
 //!
 //! - <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
@@ -55,8 +55,9 @@ struct Statement {
 impl Document {
     /// Reads a document.
     ///
-    /// # Errors A description of the problem: an unknown or missing member, another version or
-    /// effect, `null`, or an empty list.
+    /// # Errors
+    /// A description of the problem: an unknown or missing member, another version or effect,
+    /// `null`, or an empty list.
     pub fn read(document: &Value) -> Result<Self, String> {
         require_members(document, &["Statement", "Version"])?;
         require(document["Version"] == "2012-10-17", || format!("version {}", document["Version"]))?;
@@ -120,7 +121,7 @@ impl Policy {
             require(statement.actions == ["execute-api:Invoke"], || format!("actions {:?}", statement.actions))?;
             for resource in &statement.resources {
                 require(resource.chars().count() <= 512, || format!("over 512 characters: {resource}"))?;
-                require(!tail(resource, stage)?.is_empty(), || format!("nothing after the stage: {resource}"))?;
+                require(!tail(resource, stage)?.is_empty(), || format!("empty after the stage: {resource}"))?;
                 require(!resource.contains("${"), || format!("a policy variable: {resource}"))?;
             }
             if statement.denies {
@@ -149,9 +150,9 @@ impl Policy {
     /// response or the policy breaks a promise, or if the policy neither allows nor denies the
     /// request.
     pub fn of_response(response: &Value, method_arn: &str) -> Self {
-        let known = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
+        let names = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
         let members = response.as_object().unwrap();
-        assert!(members.keys().all(|name| known.contains(&name.as_str())), "an unknown member: {response}");
+        assert!(members.keys().all(|name| names.contains(&name.as_str())), "an unknown member: {response}");
         assert!(!contains_null(response), "null in {response}");
         assert!(response["principalId"].is_string(), "{response}");
         let is_flat = |context: &Value| context.as_object().unwrap().values().all(Value::is_string);

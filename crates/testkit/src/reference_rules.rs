@@ -92,7 +92,7 @@ pub fn read(rules: &[Rule], claims: &Map<String, Value>) -> Option<Meaning> {
 impl Rule {
     fn read(&self, claims: &Map<String, Value>, meaning: &mut Meaning) -> Option<()> {
         const MAX_COMBINATIONS: usize = 1_000;
-        let is_used = |name: &str| self.routes.iter().any(|route| route.contains(&format!("{{{name}}}")));
+        let is_in_a_route = |name: &str| self.routes.iter().any(|route| route.contains(&format!("{{{name}}}")));
         let mut combinations = vec![Bindings::new()];
         let mut unusable = false;
         for (claim, patterns) in &self.when {
@@ -106,7 +106,7 @@ impl Rule {
                             [] => {}
                             [bindings] => {
                                 let mut used = bindings.clone();
-                                used.retain(|name, _| is_used(name));
+                                used.retain(|name, _| is_in_a_route(name));
                                 if used.values().all(|value| is_safe(value)) {
                                     matched.push(used);
                                 } else {
@@ -130,14 +130,14 @@ impl Rule {
         }
         meaning.deny_all |= self.denies && unusable;
         let scopes = if self.denies { &mut meaning.deny } else { &mut meaning.allow };
-        for (bindings, route) in combinations.iter().flat_map(|way| self.routes.iter().map(move |route| (way, route))) {
+        for (bindings, route) in combinations.iter().flat_map(|one| self.routes.iter().map(move |route| (one, route))) {
             let (method, template) = route.split_once(' ').unwrap();
             let (above, includes_below) = template.strip_suffix("/*").map_or((template, false), |above| (above, true));
             let mut path = fill(above, bindings);
             if includes_below {
                 path.push('/');
             }
-            for method in METHODS.into_iter().filter(|known| method == "ANY" || method == *known) {
+            for method in METHODS.into_iter().filter(|one| method == "ANY" || method == *one) {
                 scopes.push(Scope { method: method.to_owned(), path: path.clone(), includes_below });
             }
         }
@@ -161,8 +161,8 @@ fn pairs<'p>(values: &'p [String], patterns: &'p [String]) -> impl Iterator<Item
 }
 
 fn joined(combinations: &[Bindings], matched: &[Bindings]) -> Vec<Bindings> {
-    let join = |known: &Bindings, more: &Bindings| known.clone().into_iter().chain(more.clone()).collect();
-    combinations.iter().flat_map(|known| matched.iter().map(move |more| join(known, more))).collect()
+    let join = |one: &Bindings, other: &Bindings| one.clone().into_iter().chain(other.clone()).collect();
+    combinations.iter().flat_map(|one| matched.iter().map(move |other| join(one, other))).collect()
 }
 
 /// `template` with every capture replaced by its value. A capture without a value stays as it is.

@@ -8,8 +8,11 @@
 //! Without `--okta` the authorizer has the variables of `events/env.json`, and the `token` binary
 //! signs tokens for it. With `--okta` a toy issuer with Okta's endpoints runs on the next port and
 //! gives a token to anybody.
+//!
+//! The rules are those that are compiled in, or the file that `POLICY_FILE` names.
 
 use std::{
+    collections::BTreeMap,
     env,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +20,7 @@ use std::{
 
 use okta_authorizer_testkit::{
     env::Env,
-    gateway::{Error, api_gateway::Gateway, issuer::Issuer, sample_env, template::Api},
+    gateway::{Error, api_gateway::Gateway, issuer::Issuer, template::Api},
     runtime_api::{Authorizer, Log, authorizer_binary},
 };
 use tokio::net::TcpListener;
@@ -44,12 +47,15 @@ async fn main() -> Result<(), Error> {
     let listener = bind(options.port).await?;
     let url = format!("http://{}/{}", listener.local_addr()?, api.stage);
     let issuer = if options.okta { Some(start_issuer(options.port).await?) } else { None };
-    let env = match &issuer {
-        Some(issuer) => Env::lambda().with("OKTA_ISSUER", issuer.issuer()),
-        None => sample_env()?,
+    // Text is easier to read in a terminal than JSON. The tests' rules are not the user's.
+    let base = Env::lambda().without("AWS_LAMBDA_LOG_FORMAT").without("POLICY_FILE");
+    let mut env = match &issuer {
+        Some(issuer) => base.with("OKTA_ISSUER", issuer.issuer()),
+        None => sample_variables()?.iter().fold(base, |env, (name, value)| env.with(name, value)),
     };
-    // Plain text is easier to read in a terminal than JSON.
-    let env = env.without("AWS_LAMBDA_LOG_FORMAT");
+    if let Some(rules) = env::var_os("POLICY_FILE") {
+        env = env.with("POLICY_FILE", rules);
+    }
     let authorizer = Authorizer::try_start(&env, Log::Inherited).await;
     let authorizer = authorizer.map_err(|ended| format!("the authorizer does not start: {}", ended.status))?;
 
@@ -76,6 +82,13 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// The variables of `events/env.json`, which `sam local invoke --env-vars` reads too.
+fn sample_variables() -> Result<BTreeMap<String, String>, Error> {
+    let mut file: BTreeMap<String, BTreeMap<String, String>> =
+        serde_json::from_str(include_str!("../../../../events/env.json"))?;
+    Ok(file.remove("Parameters").ok_or("events/env.json has no \"Parameters\"")?)
 }
 
 /// The issuer on the port after the gateway's port. If that is 0, on any free port.
