@@ -110,18 +110,17 @@ async fn concurrent_calls_get_their_own_answers() {
 
 #[tokio::test]
 async fn concurrent_lookups_of_keys_are_one_lookup() {
-    let is_key_fault = |answer: &Answer| {
-        matches!(answer, Answer::Error { kind, .. } if kind == "KeysUnavailable") && answer.is_fault()
-    };
+    type Check = fn(&Answer) -> bool;
+    let is_key_fault: Check =
+        |answer| answer.is_fault() && matches!(answer, Answer::Error { kind, .. } if kind == "KeysUnavailable");
     let both = Reply::keys(&jwks(&[keys::main(), keys::second()]));
     let main = Reply::keys(&jwks(&[keys::main()]));
     let forged = ["f0", "f1", "f2", "f3"].map(|kid| keys::attacker().named(kid));
-    let unauthorized = Answer::is_unauthorized;
-    let cases: [(_, _, _, _, &dyn Fn(&Answer) -> bool); 4] = [
-        ("a new key", true, both, [keys::second(); 4], &is_allowed),
-        ("unknown keys", true, main.clone(), forged, &unauthorized),
-        ("no keys, Okta up", false, main, [keys::main(); 4], &is_allowed),
-        ("no keys, Okta down", false, Reply::HangUp, [keys::main(); 4], &is_key_fault),
+    let cases: [(_, _, _, _, Check); 4] = [
+        ("a new key", true, both, [keys::second(); 4], is_allowed),
+        ("unknown keys", true, main.clone(), forged, Answer::is_unauthorized),
+        ("no keys, Okta up", false, main, [keys::main(); 4], is_allowed),
+        ("no keys, Okta down", false, Reply::HangUp, [keys::main(); 4], is_key_fault),
     ];
     for (name, has_keys, reply, keys_of_calls, check) in cases {
         let okta = Okta::start(Reply::HangUp).await;
