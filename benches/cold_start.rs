@@ -64,7 +64,7 @@ struct Case {
 #[tokio::main]
 async fn main() {
     let spawns = env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(40);
-    let [baseline, static_baseline, ours] = built();
+    let [baseline, static_baseline, ours] = build();
 
     let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()]))).await;
     let table = Table::start().await;
@@ -75,8 +75,10 @@ async fn main() {
     let issuer = format!("{}/oauth2/default", okta_tls.origin());
     table.put(&item(&format!("{issuer}/v1/keys"), &keys::jwks(&[keys::main()]), now(), 10));
 
-    let pinned = Env::pinned(&keys::jwks(&[keys::main()]));
-    let over_tls = Env::okta(&[]).with("OKTA_ISSUER", issuer.clone()).with("SSL_CERT_FILE", bundle.path());
+    // As deployed: the rules are compiled in.
+    let pinned = Env::pinned(&keys::jwks(&[keys::main()])).without("POLICY_FILE");
+    let over_tls = Env::lambda().with("OKTA_ISSUER", &issuer).with("SSL_CERT_FILE", bundle.path());
+    let over_tls = over_tls.without("POLICY_FILE");
     let shared = over_tls.clone().table(&table_tls.origin());
     let case = |name, binary: &Path, env: &Env, issuer: &str| Case {
         name,
@@ -92,32 +94,32 @@ async fn main() {
         case("no table, keys from Okta over TLS", &ours, &over_tls, &issuer),
         case("keys from the table over TLS", &ours, &shared, &issuer),
     ];
-    let found = tokio::task::spawn_blocking(move || measured(&cases, spawns)).await.unwrap();
+    let measurements = tokio::task::spawn_blocking(move || measure(&cases, spawns)).await.unwrap();
     let bytes = fs::metadata(&ours).unwrap().len();
-    let table = format!("{}\nThe binary: {bytes} bytes.\n", table_of(&found, spawns));
+    let table = format!("{}\nThe binary: {bytes} bytes.\n", table_of(&measurements, spawns));
     println!("\n{table}");
     let folder = ours.ancestors().nth(3).unwrap().join("figures");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("cold_start.json"), found.to_string()).unwrap();
+    fs::write(folder.join("cold_start.json"), measurements.to_string()).unwrap();
     fs::write(folder.join("cold_start.md"), table).unwrap();
 }
 
-/// All results, in microseconds unless their names say otherwise.
-fn measured(cases: &[Case], spawns: usize) -> Value {
+/// All measurements. The unit is microseconds, unless the name has another one.
+fn measure(cases: &[Case], spawns: usize) -> Value {
     let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
     let verification = bare_verification();
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     let with_pinned_keys = &cases[2];
-    let mut waited_for = Vec::new();
+    let mut with_reader = Vec::new();
     for _ in 0..spawns {
         for (case, runs) in cases.iter().zip(&mut runs) {
             runs.push(run_once(case));
         }
-        let mut process = Process::start(with_pinned_keys).with_a_waiting_reader();
+        let mut process = Process::start(with_pinned_keys).with_reader();
         process.call(&with_pinned_keys.event);
-        waited_for.push(process.warm(&with_pinned_keys.event).0);
+        with_reader.push(process.warm(&with_pinned_keys.event).0);
     }
-    waited_for.sort_unstable();
+    with_reader.sort_unstable();
     let rows = cases.iter().zip(&runs).map(|(case, runs)| {
         let run = medians(runs);
         json!({
@@ -135,11 +137,11 @@ fn measured(cases: &[Case], spawns: usize) -> Value {
         let walls: Vec<_> = cases.iter().map(|case| micros(quota.wall(case, spawns.div_ceil(4)))).collect();
         Some(json!({ "memory": memory, "walls": walls }))
     });
-    let (early, late) = grown(with_pinned_keys);
+    let (early, late) = resident_after_calls(with_pinned_keys);
     json!({
         "rows": rows.collect::<Vec<_>>(),
         "bare_verification": micros(verification),
-        "warm_cpu_with_a_waiting_reader": micros(waited_for[waited_for.len() / 2]),
+        "warm_cpu_with_reader": micros(with_reader[with_reader.len() / 2]),
         "under_quota": under_quota.collect::<Vec<_>>(),
         "resident_kib_after_1000_calls": early,
         "resident_kib_after_100000_calls": late,
@@ -164,8 +166,8 @@ fn bare_verification() -> Duration {
     rounds[rounds.len() / 2]
 }
 
-/// Resident memory after 1,000 calls and after 100,000.
-fn grown(case: &Case) -> (u64, u64) {
+/// Resident memory after 1,000 calls and after 100,000, in KiB.
+fn resident_after_calls(case: &Case) -> (u64, u64) {
     let mut process = Process::start(case);
     for _ in 0..1_000 {
         process.call(&case.event);
@@ -177,13 +179,13 @@ fn grown(case: &Case) -> (u64, u64) {
     (early, process.resident_kib())
 }
 
-fn table_of(found: &Value, spawns: usize) -> String {
+fn table_of(measurements: &Value, spawns: usize) -> String {
     let mut table = format!(
         "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS after the first call |\n\
         |---|---:|---:|---:|---:|---:|---:|\n"
     );
-    let baseline = &found["rows"][0];
-    for row in found["rows"].as_array().unwrap() {
+    let baseline = &measurements["rows"][0];
+    for row in measurements["rows"].as_array().unwrap() {
         let cell = |name: &str| {
             let (value, baseline) = (row[name].as_f64().unwrap(), baseline[name].as_f64().unwrap());
             format!("{value:.0} µs ({:.2} ×)", value / baseline)
@@ -191,34 +193,40 @@ fn table_of(found: &Value, spawns: usize) -> String {
         let cells = ["cpu", "wall", "wall_without_servers", "warm_cpu", "warm_wall"].map(cell).join(" | ");
         writeln!(table, "| {} | {cells} | {} KiB |", row["name"].as_str().unwrap(), row["resident_kib"]).unwrap();
     }
-    let names = found["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
+    let names = measurements["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
     writeln!(table, "\n| wall to the first answer | {} |", names.collect::<Vec<_>>().join(" | ")).unwrap();
-    writeln!(table, "|---|{}", "---:|".repeat(found["rows"].as_array().unwrap().len())).unwrap();
-    for row in found["under_quota"].as_array().unwrap() {
+    writeln!(table, "|---|{}", "---:|".repeat(measurements["rows"].as_array().unwrap().len())).unwrap();
+    for row in measurements["under_quota"].as_array().unwrap() {
         let walls = row["walls"].as_array().unwrap();
         let baseline = walls[0].as_f64().unwrap();
         let cells = walls.iter().map(|wall| wall.as_f64().unwrap());
         let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / baseline)).collect();
         writeln!(table, "| {} MB | {} |", row["memory"], cells.join(" | ")).unwrap();
     }
-    let [bare, waited_for] = ["bare_verification", "warm_cpu_with_a_waiting_reader"].map(|name| &found[name]);
+    let [bare, with_reader] = ["bare_verification", "warm_cpu_with_reader"].map(|name| &measurements[name]);
     writeln!(table, "\nA bare RSA-2048 verification: {:.1} µs.", bare.as_f64().unwrap()).unwrap();
-    let waited_for = waited_for.as_f64().unwrap();
-    writeln!(table, "A warm call with pinned keys, if a thread waits for every log line: {waited_for:.0} µs of CPU.")
+    let with_reader = with_reader.as_f64().unwrap();
+    writeln!(table, "A warm call with pinned keys, while a thread waits for log lines: {with_reader:.0} µs of CPU.")
         .unwrap();
-    let [early, late] = ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &found[name]);
+    let [early, late] =
+        ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &measurements[name]);
     writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB.").unwrap();
     table
 }
 
-/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way that they
-/// are deployed. The second baseline shows how much of a difference comes from the build. All have
-/// the same versions of their dependencies.
-fn built() -> [PathBuf; 3] {
+/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way in which the
+/// authorizer is deployed. The second baseline shows how much of a difference comes from the build.
+/// All have the same versions of their dependencies, because the baseline is built from a copy with
+/// our lock file. The copy is in the target folder, so that this changes no file outside it.
+fn build() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let baseline = root.join("benches/baseline");
-    fs::copy(root.join("Cargo.lock"), baseline.join("Cargo.lock")).unwrap();
-    let target = root.join("target");
+    let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
+    let baseline = target.join("baseline");
+    fs::create_dir_all(&baseline).unwrap();
+    for file in ["benches/baseline/Cargo.toml", "benches/baseline/main.rs", "Cargo.lock"] {
+        let from = root.join(file);
+        fs::copy(&from, baseline.join(from.file_name().unwrap())).unwrap();
+    }
     let static_target = format!("{}-unknown-linux-musl", env::consts::ARCH);
     let deployed = ["lambda", "build", "--target", &static_target];
     for (folder, package, command) in [
@@ -277,8 +285,8 @@ fn this_thread() -> String {
 struct Process {
     child: Child,
     api: RuntimeApi,
-    /// A pipe, read between the calls. A thread that waits for lines would wake up during a call,
-    /// and the call would seem to take longer.
+    /// A pipe, read between the calls. A thread that waits for lines would wake up during a call
+    /// and delay it.
     log: Option<ChildStdout>,
 }
 
@@ -287,8 +295,8 @@ impl Process {
         Self::start_in(case, || {})
     }
 
-    /// Calls `leave` as soon as the process exists.
-    fn start_in(case: &Case, leave: impl FnOnce()) -> Self {
+    /// Calls `spawned` as soon as the process exists.
+    fn start_in(case: &Case, spawned: impl FnOnce()) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut child = Command::new(&case.binary)
             .env_clear()
@@ -299,7 +307,7 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        leave();
+        spawned();
         let log = child.stdout.take().filter(|_| case.logs);
         Self { child, api: RuntimeApi::accept(&listener), log }
     }
@@ -313,7 +321,7 @@ impl Process {
     }
 
     /// Starts a thread that waits for log lines.
-    fn with_a_waiting_reader(mut self) -> Self {
+    fn with_reader(mut self) -> Self {
         let mut log = self.log.take().unwrap();
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         self
@@ -435,7 +443,7 @@ impl RuntimeApi {
                 break;
             }
         }
-        assert!(!chunked, "the runtime sends whole bodies");
+        assert!(!chunked, "the body has a content-length");
         self.stream.read_exact(&mut vec![0; length]).unwrap();
         first
     }

@@ -1,4 +1,4 @@
-//! The failures of the table and of Okta, with and without cached keys: the result of a call, its
+//! Failures of the table and of Okta, with and without cached keys: the results of calls, their
 //! requests, and the recovery.
 
 use std::time::Duration;
@@ -11,6 +11,8 @@ use okta_authorizer_testkit::{
     Failures,
     keys::{self, jwks},
     okta::{Okta, Reply},
+    padded,
+    routing_proxy::RoutingProxy,
     table::unusable_items,
     tls::{Authority, Certificate, TlsFront},
     with, without,
@@ -18,31 +20,31 @@ use okta_authorizer_testkit::{
 use serde_json::json;
 
 use crate::{
-    fixture::{FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, authority, main_alone},
-    proxies::{RoutingProxy, TableFault},
+    fault_proxy::TableFault,
+    fixture::{FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, authority, only_main},
     scenarios::START,
 };
 
-/// When keys of [`START`] are due.
+/// When keys that were fetched at [`START`] are due for a refresh.
 const DUE: u64 = START + 3_600;
-/// When keys of [`START`] are too old.
-const TOO_OLD: u64 = START + 86_400;
+/// When keys that were fetched at [`START`] expire.
+const EXPIRED: u64 = START + 86_400;
 
 /// The ways in which the table can fail.
 const TABLE_FAULTS: [(&str, TableFault); 9] = [
     ("hanging up", TableFault::HangUp),
     ("silent", TableFault::Silence),
-    ("slow", TableFault::Slow(Duration::from_millis(700))),
+    ("takes 700 ms", TableFault::Slow(Duration::from_millis(700))),
     ("throttling", TableFault::Error(400, "ProvisionedThroughputExceededException")),
     ("denying access", TableFault::Error(400, "AccessDeniedException")),
     ("missing", TableFault::Error(400, "ResourceNotFoundException")),
     ("broken", TableFault::Error(500, "InternalServerError")),
     ("HTML", TableFault::Body("<!doctype html><title>Sign in</title>")),
-    ("no JSON", TableFault::Body(r#"{"Item":"#)),
+    ("invalid JSON", TableFault::Body(r#"{"Item":"#)),
 ];
 
 #[tokio::test]
-async fn a_table_that_fails_costs_one_request_a_look_and_no_answer() {
+async fn a_failing_table_costs_one_request_and_refuses_no_call() {
     let cases = TABLE_FAULTS.into_iter().map(|(name, fault)| async move {
         let mut failures = Failures::default();
         let fixture = Fixture::new(name).await;
@@ -54,19 +56,19 @@ async fn a_table_that_fails_costs_one_request_a_look_and_no_answer() {
             ("forged", START + 100, (UNKNOWN, 1, 1)),
             ("main", START + 3_700, (FOUND, 1, 1)),
         ];
-        fixture.walk(&mut failures, &instance, &cold_and_warm).await;
-        failures.check(fixture.stored_at().is_none(), || format!("{name}: something got through"));
+        fixture.check(&mut failures, &instance, &cold_and_warm).await;
+        failures.check(fixture.stored_at().is_none(), || format!("{name}: an item was written"));
 
         fixture.proxy.set(TableFault::None);
-        fixture.walk(&mut failures, &instance, &[("main", START + 7_300, (FOUND, 1, 3))]).await;
-        fixture.walk(&mut failures, &fixture.instance(), &[("main", START + 7_300, (FOUND, 0, 1))]).await;
+        fixture.check(&mut failures, &instance, &[("main", START + 7_300, (FOUND, 1, 3))]).await;
+        fixture.check(&mut failures, &fixture.instance(), &[("main", START + 7_300, (FOUND, 0, 1))]).await;
         failures
     });
-    Failures::of(cases).await.report();
+    Failures::run(cases).await.report();
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_too_slow_is_waited_for() {
+async fn a_table_that_takes_200_ms_is_waited_for() {
     let fixture = Fixture::new("200 ms").await;
     fixture.proxy.set(TableFault::Slow(Duration::from_millis(200)));
     fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, 3))]).await;
@@ -74,15 +76,15 @@ async fn a_table_that_is_not_too_slow_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_table_that_can_only_be_read_costs_the_fleet_nothing_but_requests() {
+async fn a_read_only_table_refuses_no_call() {
     let refused = TableFault::Error(400, "AccessDeniedException");
-    for (operation, first, next) in [("UpdateItem", 2, 2), ("PutItem", 3, 4)] {
+    for (operation, first, second) in [("UpdateItem", 2, 2), ("PutItem", 3, 4)] {
         let fixture = Fixture::new(operation).await;
         fixture.proxy.set_for(operation, refused);
         // The second instance starts ten seconds later. The first has finished by then, but its
         // lease may not have expired.
         fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, first))]).await;
-        fixture.expect(&fixture.instance(), &[("main", START + 10, (FOUND, 1, next))]).await;
+        fixture.expect(&fixture.instance(), &[("main", START + 10, (FOUND, 1, second))]).await;
         assert_eq!(fixture.stored_at(), None, "{operation}");
 
         fixture.table.put(&fixture.item(&[keys::main()], START));
@@ -96,7 +98,7 @@ async fn a_table_that_can_only_be_read_costs_the_fleet_nothing_but_requests() {
 }
 
 #[tokio::test]
-async fn a_bad_item_counts_as_none_and_is_replaced() {
+async fn an_unusable_item_is_ignored_and_replaced() {
     let cases = unusable_items(START).into_iter().map(|(name, item)| async move {
         let mut failures = Failures::default();
         let fixture = Fixture::new(name).await;
@@ -105,39 +107,40 @@ async fn a_bad_item_counts_as_none_and_is_replaced() {
         fixture.table.put_for(&endpoint, &item);
         let instance = fixture.instance();
         fixture
-            .walk(&mut failures, &instance, &[("main", START, (FOUND, 1, 3)), ("attacker", START, (UNKNOWN, 0, 1))])
+            .check(&mut failures, &instance, &[("main", START, (FOUND, 1, 3)), ("attacker", START, (UNKNOWN, 0, 1))])
             .await;
         failures.check(fixture.stored_at() == Some(START), || format!("{name}: not replaced, cold"));
+        fixture.check(&mut failures, &fixture.instance(), &[("main", START, (FOUND, 0, 1))]).await;
 
-        // An instance with keys does not use the item either.
+        // An instance with cached keys does not use the item either.
         fixture.table.put_for(&endpoint, &item);
-        fixture.walk(&mut failures, &instance, &[("attacker", START + 30, (UNKNOWN, 1, 3))]).await;
+        fixture.check(&mut failures, &instance, &[("attacker", START + 30, (UNKNOWN, 1, 3))]).await;
         failures.check(fixture.stored_at() == Some(START + 30), || format!("{name}: not replaced, warm"));
 
-        // Nor does anybody while Okta is down.
+        // The item is not used while Okta is down either.
         fixture.table.put_for(&endpoint, &item);
         fixture.okta.answer(Reply::HangUp);
         let cold = fixture.instance();
-        fixture.walk(&mut failures, &cold, &[("attacker", START, (UNAVAILABLE, 1, 2))]).await;
-        fixture.walk(&mut failures, &instance, &[("attacker", START + 60, (UNKNOWN, 1, 2))]).await;
-        fixture.okta.answer(main_alone());
-        fixture.walk(&mut failures, &cold, &[("main", START + 90, (FOUND, 1, 3))]).await;
+        fixture.check(&mut failures, &cold, &[("attacker", START, (UNAVAILABLE, 1, 2))]).await;
+        fixture.check(&mut failures, &instance, &[("attacker", START + 60, (UNKNOWN, 1, 2))]).await;
+        fixture.okta.answer(only_main());
+        fixture.check(&mut failures, &cold, &[("main", START + 90, (FOUND, 1, 3))]).await;
         failures
     });
-    Failures::of(cases).await.report();
+    Failures::run(cases).await.report();
 }
 
 #[tokio::test]
-async fn an_item_is_taken_up_to_its_bounds() {
+async fn an_item_is_accepted_within_its_time_limits() {
     let cases = [
         ("fresh", START, 86_400, (FOUND, 0, 1)),
-        ("from a clock that is fast", START + 5, 86_400, (FOUND, 0, 1)),
-        ("from a clock that is too fast", START + 6, 86_400, (UNAVAILABLE, 1, 2)),
+        ("fetched 5 s in the future", START + 5, 86_400, (FOUND, 0, 1)),
+        ("fetched 6 s in the future", START + 6, 86_400, (UNAVAILABLE, 1, 2)),
         ("about to expire", START - 10, 11, (FOUND, 0, 1)),
         ("expired", START - 10, 10, (UNAVAILABLE, 1, 2)),
         ("due", START - 3_600, 86_400, (FOUND, 1, 2)),
-        ("as old as may be", START - 86_399, 86_401, (FOUND, 1, 2)),
-        ("older than may be", START - 86_400, 86_401, (UNAVAILABLE, 1, 2)),
+        ("a second less than a day old", START - 86_399, 86_401, (FOUND, 1, 2)),
+        ("a day old", START - 86_400, 86_401, (UNAVAILABLE, 1, 2)),
     ];
     let mut failures = Failures::default();
     for (name, fetched_at, expires_in, expected) in cases {
@@ -146,52 +149,69 @@ async fn an_item_is_taken_up_to_its_bounds() {
         let expires_at = (fetched_at + expires_in).to_string();
         fixture.table.put(&with(&item, &json!({ "expires_at": { "N": expires_at } })));
         fixture.okta.answer(Reply::HangUp);
-        fixture.walk(&mut failures, &fixture.instance(), &[("main", START, expected)]).await;
+        fixture.check(&mut failures, &fixture.instance(), &[("main", START, expected)]).await;
     }
     failures.report();
 }
 
-/// The ways in which Okta can fail. Most of these replies contain valid keys, which must not be
+/// Replies that are not a JWKS with usable keys. Most of them contain valid keys, which must not be
 /// used.
 fn okta_faults(elsewhere: &Okta) -> Vec<(&'static str, Reply)> {
-    let text = jwks(&[keys::main()]).to_string();
+    let good = jwks(&[keys::main()]);
+    let text = good.to_string();
+    let jwk = keys::main().jwk();
+    let many: Vec<_> = (0..101).map(|n| with(&jwk, &json!({ "kid": format!("k{n}") }))).collect();
     let status = |head: &str| Reply::status(format!("{head}\r\n"), &text);
     let redirect = |code: &str| Reply::status(format!("{code}\r\nlocation: {}\r\n", elsewhere.keys_endpoint()), &text);
     vec![
         ("down", Reply::HangUp),
-        ("hanging", Reply::Silence),
-        ("dripping", Reply::Drip(text.clone())),
+        ("silent", Reply::Silence),
+        ("takes 5 s", Reply::keys(&good).after(Duration::from_secs(5))),
+        ("a byte every 100 ms", Reply::Drip(text.clone())),
         ("half a body", Reply::HalfABody(text.clone())),
+        ("201", status("201 Created")),
+        ("204", Reply::status("204 No Content\r\n", "")),
+        ("206", status("206 Partial Content")),
         ("429", status("429 Too Many Requests")),
-        ("429 and no number", status("429 Too Many Requests\r\nretry-after: soon")),
-        ("429 and a date", status("429 Too Many Requests\r\nretry-after: Fri, 31 Dec 2027 23:59:59 GMT")),
+        ("429, retry-after is a word", status("429 Too Many Requests\r\nretry-after: soon")),
+        ("429, retry-after is a date", status("429 Too Many Requests\r\nretry-after: Fri, 31 Dec 2027 23:59:59 GMT")),
         ("500", status("500 Internal Server Error")),
-        ("503 that says when", status("503 Service Unavailable\r\nretry-after: 100")),
+        ("503 with retry-after", status("503 Service Unavailable\r\nretry-after: 100")),
+        ("503", status("503 Service Unavailable")),
+        ("401", status("401 Unauthorized")),
         ("404", status("404 Not Found")),
         ("301", redirect("301 Moved Permanently")),
         ("302", redirect("302 Found")),
+        ("307", redirect("307 Temporary Redirect")),
         ("308", redirect("308 Permanent Redirect")),
         ("HTML", Reply::text("<!doctype html><title>Sign in</title>")),
         ("truncated", Reply::text(text.split_at(text.len() / 2).0)),
         ("empty", Reply::text("")),
         ("no keys", Reply::text(r#"{"keys":[]}"#)),
-        ("huge", Reply::text(format!("{}{text}", " ".repeat(8 * 1024 * 1024)))),
+        ("no usable key", Reply::keys(&json!({ "keys": [with(&jwk, &json!({ "use": "enc" }))] }))),
+        ("an array", Reply::text(json!([jwk]).to_string())),
+        ("no member `keys`", Reply::text("{}")),
+        ("`keys` is a string", Reply::text(r#"{"keys":"main"}"#)),
+        ("more after the JSON", Reply::text(format!("{text}x"))),
+        ("257 KiB", Reply::text(padded(&text, 257 * 1024))),
+        ("8 MiB", Reply::text(padded(&text, 8 * 1024 * 1024))),
+        ("101 keys", Reply::keys(&json!({ "keys": many }))),
     ]
 }
 
 #[tokio::test]
-async fn an_okta_that_fails_is_a_fault_without_keys_and_none_with_them() {
-    let elsewhere = Okta::start(main_alone()).await;
+async fn a_failing_okta_is_a_fault_only_without_cached_keys() {
+    let elsewhere = Okta::start(only_main()).await;
     let cases = okta_faults(&elsewhere).into_iter().map(|(name, reply)| async move {
         let mut failures = Failures::default();
         let fixture = Fixture::new(name).await;
         fixture.okta.answer(reply.clone());
         let cold = fixture.instance();
-        fixture.walk(&mut failures, &cold, &[("main", START, (UNAVAILABLE, 1, 2))]).await;
-        fixture.okta.answer(main_alone());
+        fixture.check(&mut failures, &cold, &[("main", START, (UNAVAILABLE, 1, 2))]).await;
+        fixture.okta.answer(only_main());
         // The lease of the failed refresh has not expired. An instance without keys takes it over.
         fixture
-            .walk(&mut failures, &cold, &[("main", START + 10, (FOUND, 1, 4)), ("main", START + 10, (FOUND, 0, 0))])
+            .check(&mut failures, &cold, &[("main", START + 10, (FOUND, 1, 4)), ("main", START + 10, (FOUND, 0, 0))])
             .await;
 
         let due = DUE + 10;
@@ -206,74 +226,84 @@ async fn an_okta_that_fails_is_a_fault_without_keys_and_none_with_them() {
             ("main", due + 20, (FOUND, 0, 1)),
             ("main", due + 29, (FOUND, 0, 0)),
         ];
-        fixture.walk(&mut failures, &cold, &warm_then_back).await;
-        fixture.okta.answer(main_alone());
+        fixture.check(&mut failures, &cold, &warm_then_back).await;
+        failures.check(fixture.stored_at() == Some(START + 10), || format!("{name}: the item was overwritten"));
+        fixture.okta.answer(only_main());
         fixture
-            .walk(&mut failures, &cold, &[("main", due + 30, (FOUND, 1, 3)), ("main", due + 31, (FOUND, 0, 0))])
+            .check(&mut failures, &cold, &[("main", due + 30, (FOUND, 1, 3)), ("main", due + 31, (FOUND, 0, 0))])
             .await;
         failures
     });
-    Failures::of(cases).await.report();
+    Failures::run(cases).await.report();
     assert_eq!((elsewhere.requests(), elsewhere.unexpected_requests()), (0, 0), "a redirect was followed");
 }
 
 #[tokio::test]
-async fn keys_that_okta_does_not_renew_serve_to_the_last_second() {
+async fn a_jwks_at_its_size_limits_is_accepted() {
+    let unusable = (0..99).map(|n| json!({ "kty": "EC", "kid": format!("ec{n}") }));
+    let hundred_keys: Vec<_> = unusable.chain([keys::main().jwk()]).collect();
+    for (name, body) in [
+        ("256 KiB", padded(&jwks(&[keys::main()]).to_string(), 256 * 1024)),
+        ("100 keys", json!({ "keys": hundred_keys }).to_string()),
+    ] {
+        let fixture = Fixture::new(name).await;
+        fixture.okta.answer(Reply::text(body));
+        fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, 3))]).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_are_used_until_the_second_in_which_they_expire() {
     let fixture = Fixture::new("a day").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::HangUp);
     let calls = [
         ("main", DUE, (FOUND, 1, 2)),
-        ("main", TOO_OLD - 1, (FOUND, 1, 2)),
+        ("main", EXPIRED - 1, (FOUND, 1, 2)),
         // The lease of the last attempt has not expired, although its owner has finished.
-        ("main", TOO_OLD + 9, (UNAVAILABLE, 1, 3)),
-        ("forged", TOO_OLD + 50, (UNAVAILABLE, 1, 2)),
+        ("main", EXPIRED + 9, (UNAVAILABLE, 1, 3)),
+        ("forged", EXPIRED + 50, (UNAVAILABLE, 1, 2)),
     ];
     fixture.expect(&instance, &calls).await;
-    fixture.expect(&fixture.instance(), &[("main", TOO_OLD + 100, (UNAVAILABLE, 1, 2))]).await;
-    fixture.okta.answer(main_alone());
+    fixture.expect(&fixture.instance(), &[("main", EXPIRED + 100, (UNAVAILABLE, 1, 2))]).await;
+    fixture.okta.answer(only_main());
     fixture
-        .expect(&instance, &[("main", TOO_OLD + 200, (FOUND, 1, 3)), ("forged", TOO_OLD + 201, (UNKNOWN, 0, 1))])
+        .expect(&instance, &[("main", EXPIRED + 200, (FOUND, 1, 3)), ("forged", EXPIRED + 201, (UNKNOWN, 0, 1))])
         .await;
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_is_an_okta_that_is_down() {
-    let stranger = Authority::new();
+async fn an_untrusted_certificate_is_the_same_as_okta_down() {
+    let untrusted = Authority::new();
     let cases = [
         (authority(), Certificate::OfAnotherName),
         (authority(), Certificate::Expired),
-        (&stranger, Certificate::Good),
+        (&untrusted, Certificate::Good),
     ];
     let mut failures = Failures::default();
     for (signed_by, certificate) in cases {
         let fixture = Fixture::new(format!("{certificate:?}")).await;
         let bad = TlsFront::start(signed_by, certificate, fixture.okta.address).await;
         let good = TlsFront::start(authority(), Certificate::Good, fixture.okta.address).await;
-        let routing = RoutingProxy::start(address(&bad)).await;
+        let routing = RoutingProxy::start(bad.address).await;
         let endpoint = format!("https://localhost:{}/oauth2/default/v1/keys", routing.port);
         let instance = fixture.instance_of(&endpoint, REFRESH_POLICY);
-        fixture.walk(&mut failures, &instance, &[("main", START, (UNAVAILABLE, 0, 2))]).await;
-        routing.route_to(address(&good));
-        fixture.walk(&mut failures, &instance, &[("main", START + 30, (FOUND, 1, 3))]).await;
-        routing.route_to(address(&bad));
+        fixture.check(&mut failures, &instance, &[("main", START, (UNAVAILABLE, 0, 2))]).await;
+        routing.route_to(good.address);
+        fixture.check(&mut failures, &instance, &[("main", START + 30, (FOUND, 1, 3))]).await;
+        routing.route_to(bad.address);
         let due = DUE + 30;
         let warm =
             [("main", due, (FOUND, 0, 2)), ("forged", due + 1, (UNKNOWN, 0, 1)), ("main", due + 10, (FOUND, 0, 1))];
-        fixture.walk(&mut failures, &instance, &warm).await;
-        routing.route_to(address(&good));
-        fixture.walk(&mut failures, &instance, &[("main", due + 30, (FOUND, 1, 3))]).await;
+        fixture.check(&mut failures, &instance, &warm).await;
+        routing.route_to(good.address);
+        fixture.check(&mut failures, &instance, &[("main", due + 30, (FOUND, 1, 3))]).await;
     }
     failures.report();
 }
 
-fn address(front: &TlsFront) -> std::net::SocketAddr {
-    let port: u16 = front.origin().rsplit(':').next().unwrap().parse().unwrap();
-    ([127, 0, 0, 1], port).into()
-}
-
 #[tokio::test]
-async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
+async fn with_okta_and_table_down_only_cached_keys_are_found() {
     let [hanging_up, silent, ..] = TABLE_FAULTS;
     let down = ("down", Reply::HangUp);
     // The slowest cases start first, because the others finish meanwhile.
@@ -288,7 +318,7 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
             let cold = fixture.instance();
             // Without keys there is no cooldown: every call tries.
             fixture
-                .walk(&mut failures, &cold, &[("main", DUE, (UNAVAILABLE, 1, 1)), ("main", DUE, (UNAVAILABLE, 1, 1))])
+                .check(&mut failures, &cold, &[("main", DUE, (UNAVAILABLE, 1, 1)), ("main", DUE, (UNAVAILABLE, 1, 1))])
                 .await;
             let calls = [
                 ("main", DUE, (FOUND, 1, 1)),
@@ -296,24 +326,24 @@ async fn with_both_down_known_keys_serve_and_the_rest_is_a_fault() {
                 ("main", DUE + 10, (FOUND, 0, 1)),
                 ("forged", DUE + 15, (UNKNOWN, 0, 1)),
             ];
-            fixture.walk(&mut failures, &warm, &calls).await;
+            fixture.check(&mut failures, &warm, &calls).await;
 
             // The table recovers first. Its keys are usable.
             fixture.proxy.set(TableFault::None);
-            fixture.walk(&mut failures, &cold, &[("main", DUE + 20, (FOUND, 1, 2))]).await;
-            fixture.okta.answer(main_alone());
-            fixture.walk(&mut failures, &cold, &[("main", DUE + 50, (FOUND, 1, 3))]).await;
+            fixture.check(&mut failures, &cold, &[("main", DUE + 20, (FOUND, 1, 2))]).await;
+            fixture.okta.answer(only_main());
+            fixture.check(&mut failures, &cold, &[("main", DUE + 50, (FOUND, 1, 3))]).await;
             fixture
-                .walk(&mut failures, &warm, &[("main", DUE + 51, (FOUND, 0, 1)), ("main", DUE + 52, (FOUND, 0, 0))])
+                .check(&mut failures, &warm, &[("main", DUE + 51, (FOUND, 0, 1)), ("main", DUE + 52, (FOUND, 0, 0))])
                 .await;
             failures
         },
     );
-    Failures::of(cases).await.report();
+    Failures::run(cases).await.report();
 }
 
 #[tokio::test]
-async fn without_a_table_an_instance_lives_by_itself() {
+async fn without_a_table_an_instance_asks_okta_itself() {
     let fixture = Fixture::new("no table").await;
     let client = HttpsClient::new(TrustAnchors::Embedded);
     let endpoint = KeysEndpoint::new(fixture.okta.keys_endpoint().parse().unwrap(), client);
@@ -322,7 +352,7 @@ async fn without_a_table_an_instance_lives_by_itself() {
     fixture
         .expect(&instance, &[("main", START - 1, (UNAVAILABLE, 1, 0)), ("main", START - 1, (UNAVAILABLE, 1, 0))])
         .await;
-    fixture.okta.answer(main_alone());
+    fixture.okta.answer(only_main());
     let calls = [
         ("main", START, (FOUND, 1, 0)),
         ("forged", START + 29, (UNKNOWN, 0, 0)),

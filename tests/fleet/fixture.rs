@@ -19,7 +19,7 @@ use okta_authorizer_testkit::{
 };
 use serde_json::Value;
 
-use crate::{proxies::FaultProxy, scenarios::client};
+use crate::{fault_proxy::FaultProxy, scenarios::client};
 
 /// The result of a call, and the number of requests to Okta and to the table that it caused.
 pub type Call = (Result<(), KeyError>, usize, usize);
@@ -38,7 +38,7 @@ pub fn authority() -> &'static Authority {
 }
 
 /// A JWKS with the key `main` only.
-pub fn main_alone() -> Reply {
+pub fn only_main() -> Reply {
     Reply::keys(&jwks(&[keys::main()]))
 }
 
@@ -49,9 +49,9 @@ pub struct Fixture {
     pub proxy: FaultProxy,
     client: HttpsClient,
     shared: KeysTable,
-    to_table: Arc<AtomicUsize>,
-    /// The requests to Okta and the table that [`Fixture::asked`] has already returned.
-    seen: Mutex<(usize, usize)>,
+    table_requests: Arc<AtomicUsize>,
+    /// The numbers of requests to Okta and the table that [`Fixture::new_requests`] has already returned.
+    reported: Mutex<(usize, usize)>,
 }
 
 impl Fixture {
@@ -59,20 +59,20 @@ impl Fixture {
     pub async fn new(name: impl Into<String>) -> Self {
         let table = Table::start().await;
         let proxy = FaultProxy::start(table.address).await;
-        let to_table = Arc::new(AtomicUsize::new(0));
+        let table_requests = Arc::new(AtomicUsize::new(0));
         Self {
             name: name.into(),
-            okta: Okta::start(main_alone()).await,
+            okta: Okta::start(only_main()).await,
             client: HttpsClient::new(TrustAnchors::from_pem(&authority().pem).unwrap()),
-            shared: KeysTable::new(client(&proxy.endpoint, to_table.clone()), TABLE.to_owned()),
+            shared: KeysTable::new(client(&proxy.endpoint, table_requests.clone()), TABLE.to_owned()),
             table,
             proxy,
-            to_table,
-            seen: Mutex::default(),
+            table_requests,
+            reported: Mutex::default(),
         }
     }
 
-    /// An instance that has not loaded keys.
+    /// An instance with the default configuration that has not loaded keys.
     pub fn instance(&self) -> KeyStore {
         self.instance_with(REFRESH_POLICY)
     }
@@ -91,39 +91,39 @@ impl Fixture {
     pub async fn started(&self, now: u64) -> KeyStore {
         let instance = self.instance();
         assert_eq!(instance.key("main", now).await.map(drop), FOUND, "{}: a successful start", self.name);
-        self.asked();
+        self.new_requests();
         instance
     }
 
     /// The number of requests to Okta and the table since the last call of this function.
-    pub fn asked(&self) -> (usize, usize) {
-        let now = (self.okta.requests(), self.to_table.load(Ordering::SeqCst));
-        let before = std::mem::replace(&mut *self.seen.lock().unwrap(), now);
+    pub fn new_requests(&self) -> (usize, usize) {
+        let now = (self.okta.requests(), self.table_requests.load(Ordering::SeqCst));
+        let before = std::mem::replace(&mut *self.reported.lock().unwrap(), now);
         (now.0 - before.0, now.1 - before.1)
     }
 
     /// Looks a key up.
     pub async fn call(&self, instance: &KeyStore, kid: &str, now: u64) -> Call {
-        let answer = instance.key(kid, now).await.map(drop);
-        let (okta, table) = self.asked();
-        (answer, okta, table)
+        let result = instance.key(kid, now).await.map(drop);
+        let (okta, table) = self.new_requests();
+        (result, okta, table)
     }
 
     /// Looks keys up, each at its second, and compares the results with the expected ones.
-    pub async fn walk(&self, failures: &mut Failures, instance: &KeyStore, calls: &[(&str, u64, Call)]) {
+    pub async fn check(&self, failures: &mut Failures, instance: &KeyStore, calls: &[(&str, u64, Call)]) {
         for (number, (kid, now, expected)) in calls.iter().enumerate() {
             let call = self.call(instance, kid, *now).await;
             let Self { name, .. } = self;
             failures.check(call == *expected, || {
-                format!("{name}: call {number}, {kid} at {now}: {call:?} and not {expected:?}")
+                format!("{name}: call {number}, {kid} at {now}: {call:?}, expected {expected:?}")
             });
         }
     }
 
-    /// [`Fixture::walk`] for a test with one case only. Panics if a result differs.
+    /// [`Fixture::check`] for a test with one case only. Panics if a result differs.
     pub async fn expect(&self, instance: &KeyStore, calls: &[(&str, u64, Call)]) {
         let mut failures = Failures::default();
-        self.walk(&mut failures, instance, calls).await;
+        self.check(&mut failures, instance, calls).await;
         failures.report();
     }
 

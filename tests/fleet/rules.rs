@@ -1,14 +1,9 @@
 //! The rules for keys, to the second: the lease, one lookup for many calls, refresh, cooldowns and
 //! Retry-After.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::Once,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use okta_authorizer::keys::{KeyStore, RefreshPolicy};
 use okta_authorizer_testkit::{
     Failures,
@@ -18,32 +13,31 @@ use okta_authorizer_testkit::{
     with, without,
 };
 use serde_json::{Value, json};
-use tracing_subscriber::filter::LevelFilter;
+use tokio::sync::watch;
 
 use crate::{
-    fixture::{Call, FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, main_alone},
-    proxies::TableFault,
+    fault_proxy::TableFault,
+    fixture::{Call, FOUND, Fixture, REFRESH_POLICY, UNAVAILABLE, UNKNOWN, only_main},
     scenarios::START,
 };
 
-/// When keys of [`START`] are due.
+/// When keys that were fetched at [`START`] are due for a refresh.
 const DUE: u64 = START + 3_600;
 
-/// Looks `kid` up, and drops the lookup while its request to Okta is under way, as if the instance
-/// died.
+/// Looks `kid` up, and drops the lookup during its request to Okta, as if the instance died.
 async fn die_while_refreshing(fixture: &Fixture, instance: &KeyStore, kid: &str, now: u64) {
     fixture.okta.answer(Reply::Silence);
     let before = fixture.okta.requests();
     tokio::select! {
-        answer = instance.key(kid, now) => panic!("Okta was not to answer: {answer:?}"),
+        answer = instance.key(kid, now) => panic!("Okta answered: {answer:?}"),
         () = fixture.okta.wait_for_requests(before + 1) => {}
     }
-    fixture.okta.answer(main_alone());
-    fixture.asked();
+    fixture.okta.answer(only_main());
+    fixture.new_requests();
 }
 
 #[tokio::test]
-async fn a_lease_lapses_30_seconds_after_its_owner_took_it_and_died() {
+async fn a_dead_owners_lease_expires_after_30_seconds() {
     let fixture = Fixture::new("warm").await;
     let dead = fixture.started(START).await;
     let [early, late, later] =
@@ -53,145 +47,94 @@ async fn a_lease_lapses_30_seconds_after_its_owner_took_it_and_died() {
     fixture.expect(&late, &[("main", DUE + 29, (FOUND, 0, 2))]).await;
     fixture.expect(&later, &[("main", DUE + 30, (FOUND, 1, 3))]).await;
     fixture.expect(&early, &[("main", DUE + 31, (FOUND, 0, 1))]).await;
-    // Whoever was refreshing in an instance is not stuck in it either.
+    // The instance whose lookup was dropped can do lookups again.
     fixture.expect(&dead, &[("main", DUE + 31, (FOUND, 0, 1))]).await;
 }
 
 #[tokio::test]
-async fn a_lease_whose_owner_died_is_taken_over_at_once_by_who_has_no_keys() {
+async fn without_keys_a_dead_owners_lease_is_taken_over_at_once() {
     let fixture = Fixture::new("cold").await;
     die_while_refreshing(&fixture, &fixture.instance(), "main", START).await;
     fixture.expect(&fixture.instance(), &[("main", START + 4, (FOUND, 1, 4))]).await;
 }
 
 #[tokio::test]
-async fn a_lease_whose_owner_may_be_at_work_is_waited_for_a_second_and_taken_over_by_one() {
+async fn one_instance_takes_over_a_lease_after_all_have_waited() {
     let fixture = Fixture::new("cold").await;
     die_while_refreshing(&fixture, &fixture.instance(), "main", START).await;
     let instances: Vec<_> = (0..10).map(|_| fixture.instance()).collect();
-    let started = Instant::now();
-    let answers = join_all(instances.iter().map(|instance| instance.key("main", START))).await;
-    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let okta_requests = fixture.okta.requests();
+    let take_over = async {
+        fixture.okta.wait_for_requests(okta_requests + 1).await;
+        // The lookup reads the item and tries to acquire the lease. Then it waits: it reads the
+        // item again and again.
+        let (_, table) = fixture.new_requests();
+        assert!(table >= instances.len() * 4, "{table} requests to the table");
+    };
+    let calls = join_all(instances.iter().map(|instance| instance.key("main", START)));
+    let (answers, ()) = tokio::join!(calls, take_over);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(fixture.asked().0, 1);
+    assert_eq!(fixture.okta.requests(), okta_requests + 1);
 }
 
 #[tokio::test]
-async fn who_loses_the_lease_without_keys_has_the_winners() {
+async fn without_keys_an_instance_waits_for_the_owners_keys() {
     let fixture = Fixture::new("cold").await;
-    fixture.okta.answer(main_alone().after(Duration::from_millis(400)));
+    fixture.okta.answer(only_main().after(Duration::from_millis(400)));
     let instances = [fixture.instance(), fixture.instance()];
     let answers = join_all(instances.iter().map(|instance| instance.key("main", START))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(fixture.asked().0, 1);
+    assert_eq!(fixture.new_requests().0, 1);
 }
 
 #[tokio::test]
-async fn a_lease_further_off_than_any_hold_is_none() {
+async fn a_lease_further_ahead_than_any_valid_one_is_ignored() {
     let mut failures = Failures::default();
     let cases = [
-        ("nobody's", None, (FOUND, 1, 3)),
-        ("lapsed", Some(DUE), (FOUND, 1, 3)),
-        ("about to lapse", Some(DUE + 1), (FOUND, 0, 2)),
-        ("just taken", Some(DUE + 30), (FOUND, 0, 2)),
-        ("the longest hold", Some(DUE + 335), (FOUND, 0, 2)),
-        ("longer than that", Some(DUE + 336), (FOUND, 1, 3)),
-        ("for ever", Some(u64::MAX), (FOUND, 1, 3)),
+        ("no lease", None, (FOUND, 1, 3)),
+        ("expired", Some(DUE), (FOUND, 1, 3)),
+        ("expires in a second", Some(DUE + 1), (FOUND, 0, 2)),
+        ("just acquired", Some(DUE + 30), (FOUND, 0, 2)),
+        ("the longest Retry-After", Some(DUE + 335), (FOUND, 0, 2)),
+        ("a second longer than that", Some(DUE + 336), (FOUND, 1, 3)),
+        ("forever", Some(u64::MAX), (FOUND, 1, 3)),
     ];
     for (name, lease_until, expected) in cases {
         let fixture = Fixture::new(name).await;
         let item = without(&fixture.item(&[keys::main()], START), "lease_until");
         let leased = lease_until.map(|until| with(&item, &json!({ "lease_until": { "N": until.to_string() } })));
         fixture.table.put(&leased.unwrap_or(item));
-        fixture.walk(&mut failures, &fixture.instance(), &[("main", DUE, expected)]).await;
+        fixture.check(&mut failures, &fixture.instance(), &[("main", DUE, expected)]).await;
     }
     failures.report();
 }
 
-/// The log of this thread from INFO up. Every test has its own thread. There is one subscriber for
-/// all threads, because a scoped subscriber does not see events whose call sites another thread has
-/// disabled before.
-struct Log;
-
-thread_local! {
-    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Log {
-    fn start() {
-        static STARTED: Once = Once::new();
-        STARTED.call_once(|| {
-            tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false).with_writer(|| Log).init();
-        });
-    }
-
-    /// The authorizer's lines since the last call of this function.
-    fn lines() -> Vec<String> {
-        let text = String::from_utf8(LOGGED.take()).unwrap();
-        text.lines().filter(|line| line.contains("okta_authorizer")).map(str::to_owned).collect()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOGGED.with_borrow_mut(|log| log.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
-async fn a_lost_race_logs_nothing_above_debug() {
-    Log::start();
-    let fixture = Fixture::new("log").await;
-    let [winner, loser, dead] =
-        [fixture.started(START).await, fixture.started(START).await, fixture.started(START).await];
-    assert!(!Log::lines().is_empty(), "a test of nothing");
-
-    die_while_refreshing(&fixture, &dead, "main", DUE).await;
-    Log::lines();
-    fixture.expect(&loser, &[("main", DUE + 1, (FOUND, 0, 2)), ("new", DUE + 5, (UNKNOWN, 0, 2))]).await;
-    assert_eq!(Log::lines(), [""; 0], "the lease was lost");
-
-    // The write is lost as well: somebody with a better clock put newer keys there meanwhile.
-    fixture.okta.answer(main_alone().after(Duration::from_millis(100)));
-    let before = fixture.okta.requests();
-    let newer = async {
-        fixture.okta.wait_for_requests(before + 1).await;
-        fixture.table.put(&fixture.item(&[keys::main(), keys::second()], DUE + 32));
-    };
-    let (answer, ()) = tokio::join!(winner.key("main", DUE + 31), newer);
-    assert_eq!(answer.map(drop), FOUND);
-    assert_eq!(fixture.stored_at(), Some(DUE + 32), "newer keys were written over");
-    let lines = Log::lines();
-    assert!(matches!(&lines[..], [line] if line.contains("keys refreshed")), "{lines:#?}");
-}
-
-#[tokio::test]
-async fn a_fault_of_the_table_is_a_warning() {
-    Log::start();
-    let fixture = Fixture::new("log").await;
+async fn a_refresh_does_not_overwrite_newer_keys_in_the_table() {
+    let fixture = Fixture::new("slow Okta").await;
     let instance = fixture.started(START).await;
-    Log::lines();
-    fixture.proxy.set(TableFault::Error(400, "AccessDeniedException"));
-    fixture.expect(&instance, &[("main", DUE, (FOUND, 1, 1))]).await;
-    let lines = Log::lines();
-    assert!(lines.iter().any(|line| line.contains("WARN") && line.contains("AccessDeniedException")), "{lines:#?}");
+    let gate = watch::Sender::new(false);
+    fixture.okta.answer(only_main().when_open(&gate));
+    let newer_keys = async {
+        fixture.okta.wait_for_requests(2).await;
+        fixture.table.put(&fixture.item(&[keys::main(), keys::second()], DUE + 1));
+        gate.send_replace(true);
+    };
+    let (result, ()) = tokio::join!(instance.key("main", DUE), newer_keys);
+    assert_eq!(result.map(drop), FOUND);
+    assert_eq!(fixture.stored_at(), Some(DUE + 1));
 }
 
 #[tokio::test]
-async fn calls_at_the_same_time_make_one_look() {
+async fn concurrent_calls_share_one_lookup() {
     let mut failures = Failures::default();
     let cases: [(&str, Reply, bool, Call); 6] = [
-        ("an unknown kid, Okta up", main_alone(), true, (UNKNOWN, 1, 3)),
+        ("an unknown kid, Okta up", only_main(), true, (UNKNOWN, 1, 3)),
         ("an unknown kid, Okta down", Reply::HangUp, true, (UNKNOWN, 1, 2)),
-        ("an unknown kid, Okta hanging", Reply::Silence, true, (UNKNOWN, 1, 2)),
-        ("no keys, Okta up", main_alone(), false, (UNKNOWN, 1, 3)),
+        ("an unknown kid, Okta silent", Reply::Silence, true, (UNKNOWN, 1, 2)),
+        ("no keys, Okta up", only_main(), false, (UNKNOWN, 1, 3)),
         ("no keys, Okta down", Reply::HangUp, false, (UNAVAILABLE, 1, 2)),
-        ("no keys, Okta hanging", Reply::Silence, false, (UNAVAILABLE, 1, 2)),
+        ("no keys, Okta silent", Reply::Silence, false, (UNAVAILABLE, 1, 2)),
     ];
     for (name, reply, warm, expected) in cases {
         let fixture = Fixture::new(name).await;
@@ -202,7 +145,7 @@ async fn calls_at_the_same_time_make_one_look() {
             async move { instance.key(&format!("forged-{call}"), START + 100).await.map(drop) }
         }))
         .await;
-        let (okta, table) = fixture.asked();
+        let (okta, table) = fixture.new_requests();
         failures.check(answers.iter().all(|answer| *answer == expected.0), || format!("{name}: {answers:?}"));
         failures.check((okta, table) == (expected.1, expected.2), || {
             format!("{name}: {okta} to Okta, {table} to the table")
@@ -212,88 +155,86 @@ async fn calls_at_the_same_time_make_one_look() {
 }
 
 #[tokio::test]
-async fn calls_with_a_new_key_at_the_same_time_make_one_look_and_all_have_it() {
+async fn concurrent_calls_with_a_new_kid_share_one_lookup() {
     let fixture = Fixture::new("rotation").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])).after(Duration::from_millis(100)));
     let answers = join_all((0..100).map(|_| instance.key("second", START + 100))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(fixture.asked(), (1, 3));
+    assert_eq!(fixture.new_requests(), (1, 3));
 }
 
 #[tokio::test]
-async fn calls_with_a_known_key_do_not_wait_for_its_refresh() {
-    let fixture = Fixture::new("due").await;
+async fn a_call_with_a_cached_key_never_waits_for_a_lookup() {
+    let fixture = Fixture::new("silent Okta").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::Silence);
-    let refreshing = instance.key("main", DUE);
-    let others = async {
-        fixture.okta.wait_for_requests(2).await;
-        for _ in 0..100 {
-            assert_eq!(instance.key("main", DUE).await.map(drop), FOUND);
-        }
-    };
-    tokio::pin!(refreshing);
-    tokio::select! {
-        // Okta has two seconds.
-        _ = &mut refreshing => panic!("the others came after the one that refreshes"),
-        () = others => {}
+    for (kid, now, expected) in [("forged", START + 100, UNKNOWN), ("main", DUE, FOUND)] {
+        let okta_requests = fixture.okta.requests();
+        let others = async {
+            fixture.okta.wait_for_requests(okta_requests + 1).await;
+            for _ in 0..100 {
+                let result = instance.key("main", now).now_or_never().expect("the call does not wait");
+                assert_eq!(result.map(drop), FOUND);
+            }
+        };
+        let (result, ()) = tokio::join!(instance.key(kid, now), others);
+        assert_eq!((result.map(drop), fixture.new_requests()), (expected, (1, 2)));
     }
-    assert_eq!(refreshing.await.map(drop), FOUND);
-    assert_eq!(fixture.asked(), (1, 2));
 }
 
-fn patience(seconds: impl std::fmt::Display) -> Reply {
+/// A 429 with `Retry-After`. Its keys must not be used.
+fn rate_limited(seconds: impl std::fmt::Display) -> Reply {
     Reply::status(format!("429 Too Many Requests\r\nretry-after: {seconds}\r\n"), jwks(&[keys::attacker()]).to_string())
 }
 
 #[tokio::test]
-async fn a_retry_after_holds_for_the_whole_fleet() {
-    // What Okta says, and for how many seconds it is honoured.
-    for (said, held) in [("100", 100), (" 2 ", 2), ("300", 300), ("301", 300), ("99999999999", 300), ("0", 1)] {
-        let fixture = Fixture::new(format!("cold, {said:?}")).await;
-        fixture.okta.answer(patience(said));
-        let (asked, other, third) = (fixture.instance(), fixture.instance(), fixture.instance());
-        fixture.expect(&asked, &[("main", START, (UNAVAILABLE, 1, 3))]).await;
-        fixture.okta.answer(main_alone());
-        let last = START + held - 1;
-        fixture.expect(&asked, &[("main", last, (UNAVAILABLE, 0, 1))]).await;
-        fixture.expect(&other, &[("main", last, (UNAVAILABLE, 0, 2))]).await;
-        fixture.expect(&other, &[("main", last + 1, (FOUND, 1, 4))]).await;
-        fixture.expect(&asked, &[("main", last + 1, (FOUND, 0, 1))]).await;
+async fn a_retry_after_applies_to_the_whole_fleet() {
+    // The header's value, and the number of seconds without a request.
+    for (value, seconds) in [("100", 100), (" 2 ", 2), ("300", 300), ("301", 300), ("99999999999", 300), ("0", 1)] {
+        let fixture = Fixture::new(format!("cold, {value:?}")).await;
+        fixture.okta.answer(rate_limited(value));
+        let (first, second, third) = (fixture.instance(), fixture.instance(), fixture.instance());
+        fixture.expect(&first, &[("main", START, (UNAVAILABLE, 1, 3))]).await;
+        fixture.okta.answer(only_main());
+        let last = START + seconds - 1;
+        fixture.expect(&first, &[("main", last, (UNAVAILABLE, 0, 1))]).await;
+        fixture.expect(&second, &[("main", last, (UNAVAILABLE, 0, 2))]).await;
+        fixture.expect(&second, &[("main", last + 1, (FOUND, 1, 4))]).await;
+        fixture.expect(&first, &[("main", last + 1, (FOUND, 0, 1))]).await;
         fixture.expect(&third, &[("main", last + 1, (FOUND, 0, 1))]).await;
     }
 }
 
 #[tokio::test]
-async fn a_retry_after_costs_a_fleet_with_keys_nothing() {
+async fn a_retry_after_refuses_no_call_with_a_cached_key() {
     let fixture = Fixture::new("warm").await;
-    let (asked, other) = (fixture.started(START).await, fixture.started(START).await);
-    fixture.okta.answer(patience(100));
-    fixture.expect(&asked, &[("main", DUE, (FOUND, 1, 3)), ("main", DUE + 50, (FOUND, 0, 1))]).await;
-    let held =
+    let (first, second) = (fixture.started(START).await, fixture.started(START).await);
+    fixture.okta.answer(rate_limited(100));
+    fixture.expect(&first, &[("main", DUE, (FOUND, 1, 3)), ("main", DUE + 50, (FOUND, 0, 1))]).await;
+    let other_calls =
         [("main", DUE + 20, (FOUND, 0, 2)), ("forged", DUE + 60, (UNKNOWN, 0, 2)), ("main", DUE + 99, (FOUND, 0, 2))];
-    fixture.expect(&other, &held).await;
-    // Keys are in the table, so that a new instance has something to go on with as well.
+    fixture.expect(&second, &other_calls).await;
+    // A new instance uses the keys in the table.
     fixture.expect(&fixture.instance(), &[("main", DUE + 70, (FOUND, 0, 2))]).await;
-    fixture.okta.answer(main_alone());
-    fixture.expect(&other, &[("main", DUE + 135, (FOUND, 1, 3))]).await;
-    fixture.expect(&asked, &[("main", DUE + 136, (FOUND, 0, 1))]).await;
+    fixture.okta.answer(only_main());
+    fixture.expect(&second, &[("main", DUE + 135, (FOUND, 1, 3))]).await;
+    fixture.expect(&first, &[("main", DUE + 136, (FOUND, 0, 1))]).await;
 }
 
 #[tokio::test]
-async fn a_retry_after_holds_an_instance_that_has_no_table_to_tell() {
+async fn without_the_table_a_retry_after_applies_to_one_instance() {
     let fixture = Fixture::new("table down").await;
     fixture.proxy.set(TableFault::HangUp);
-    fixture.okta.answer(patience(100));
+    fixture.okta.answer(rate_limited(100));
     let instance = fixture.instance();
     fixture.expect(&instance, &[("main", START, (UNAVAILABLE, 1, 1)), ("main", START + 99, (UNAVAILABLE, 0, 1))]).await;
-    fixture.okta.answer(main_alone());
+    fixture.okta.answer(only_main());
     fixture.expect(&instance, &[("main", START + 100, (FOUND, 1, 1))]).await;
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_is_dead_in_every_instance_after_the_refresh() {
+async fn after_a_refresh_every_instance_refuses_a_withdrawn_key() {
     let fixture = Fixture::new("withdrawal").await;
     let fleet = [fixture.started(START).await, fixture.started(START).await, fixture.started(START).await];
     fixture.okta.answer(Reply::keys(&jwks(&[keys::second()])));
@@ -311,18 +252,19 @@ async fn a_withdrawn_key_is_dead_in_every_instance_after_the_refresh() {
 }
 
 #[tokio::test]
-async fn max_age_shortens_the_refresh_to_a_minute_at_least_and_never_lengthens_it() {
+async fn max_age_shortens_the_refresh_to_at_least_a_minute() {
     let cases = [
         ("no header", "", 3_600, 3_600),
         ("ten minutes", "cache-control: max-age=600\r\n", 3_600, 600),
         ("among others", "cache-control: public, Max-Age=\"600\", must-revalidate\r\n", 3_600, 600),
         ("a minute", "cache-control: max-age=60\r\n", 3_600, 60),
         ("too short", "cache-control: max-age=59\r\n", 3_600, 60),
-        ("none at all", "cache-control: max-age=0\r\n", 3_600, 60),
+        ("zero", "cache-control: max-age=0\r\n", 3_600, 60),
         ("longer than configured", "cache-control: max-age=86400\r\n", 3_600, 3_600),
-        ("longer than configured, again", "cache-control: max-age=301\r\n", 300, 300),
-        ("of no sense", "cache-control: max-age=soon\r\n", 3_600, 3_600),
-        ("of no use", "cache-control: no-store\r\n", 3_600, 3_600),
+        ("a second longer than configured", "cache-control: max-age=301\r\n", 300, 300),
+        ("a word", "cache-control: max-age=soon\r\n", 3_600, 3_600),
+        ("negative", "cache-control: max-age=-1\r\n", 3_600, 3_600),
+        ("another directive", "cache-control: no-store\r\n", 3_600, 3_600),
     ];
     let mut failures = Failures::default();
     for (name, headers, refresh_seconds, expected) in cases {
@@ -332,19 +274,19 @@ async fn max_age_shortens_the_refresh_to_a_minute_at_least_and_never_lengthens_i
         let refresh_policy = RefreshPolicy { refresh_seconds, ..REFRESH_POLICY };
         let (one, other) = (fixture.instance_with(refresh_policy), fixture.instance_with(refresh_policy));
         let due = START + expected;
-        fixture.walk(&mut failures, &one, &[("main", START, (FOUND, 1, 3)), ("main", due - 1, (FOUND, 0, 0))]).await;
-        // Who has them from the table has their age along with them.
+        fixture.check(&mut failures, &one, &[("main", START, (FOUND, 1, 3)), ("main", due - 1, (FOUND, 0, 0))]).await;
+        // An instance that has the keys from the table refreshes them at the same time.
         fixture
-            .walk(&mut failures, &other, &[("main", START + 30, (FOUND, 0, 1)), ("main", due - 1, (FOUND, 0, 0))])
+            .check(&mut failures, &other, &[("main", START + 30, (FOUND, 0, 1)), ("main", due - 1, (FOUND, 0, 0))])
             .await;
-        fixture.walk(&mut failures, &other, &[("main", due, (FOUND, 1, 3))]).await;
-        fixture.walk(&mut failures, &one, &[("main", due, (FOUND, 0, 1)), ("main", due + 1, (FOUND, 0, 0))]).await;
+        fixture.check(&mut failures, &other, &[("main", due, (FOUND, 1, 3))]).await;
+        fixture.check(&mut failures, &one, &[("main", due, (FOUND, 0, 1)), ("main", due + 1, (FOUND, 0, 0))]).await;
     }
     failures.report();
 }
 
 #[tokio::test]
-async fn an_instance_keeps_to_its_own_limits_whatever_the_item_allows() {
+async fn an_instance_applies_its_own_limits_to_an_item() {
     let fixture = Fixture::new("limits").await;
     fixture.table.put(&fixture.item(&[keys::main()], START));
     fixture.okta.answer(Reply::HangUp);
@@ -358,13 +300,13 @@ async fn an_instance_keeps_to_its_own_limits_whatever_the_item_allows() {
     ];
     fixture.expect(&strict, &calls).await;
     let lax = fixture.instance_with(RefreshPolicy { refresh_seconds: 7_200, max_stale_seconds: 172_800 });
-    // The item's own times are as good a limit.
+    // The limits in the item also apply.
     fixture.expect(&lax, &[("main", START + 3_599, (FOUND, 0, 1)), ("main", START + 3_600, (FOUND, 1, 2))]).await;
     fixture.expect(&lax, &[("main", START + 86_400, (UNAVAILABLE, 1, 2))]).await;
 }
 
 #[tokio::test]
-async fn an_item_that_is_newer_than_memory_is_adopted_at_the_next_look() {
+async fn an_item_newer_than_the_cache_replaces_it_at_a_lookup() {
     let fixture = Fixture::new("newer").await;
     let instance = fixture.started(START).await;
     fixture.table.put(&fixture.item(&[keys::second()], START + 50));
@@ -374,23 +316,23 @@ async fn an_item_that_is_newer_than_memory_is_adopted_at_the_next_look() {
         ("main", START + 53, (UNKNOWN, 0, 1)),
     ];
     fixture.expect(&instance, &calls[..2]).await;
-    // The look for a kid has its cooldown, found or not.
+    // The cooldown of lookups for a kid applies whether the kid was found or not.
     fixture.expect(&instance, &[("main", START + 53, (UNKNOWN, 0, 0)), ("main", START + 62, (UNKNOWN, 0, 1))]).await;
-    // It is as fresh as it says.
+    // The item's `fetched_at` determines when the keys are due.
     fixture
         .expect(&instance, &[("second", START + 3_649, (FOUND, 0, 0)), ("main", START + 3_650, (FOUND, 1, 3))])
         .await;
 }
 
 #[tokio::test]
-async fn an_item_that_is_older_than_memory_is_not_adopted() {
+async fn an_item_older_than_the_cache_is_ignored() {
     let fixture = Fixture::new("older").await;
     let instance = fixture.started(START).await;
     fixture.table.put(&without(&fixture.item(&[keys::second()], START - 1), "lease_until"));
     let calls = [
         ("second", START + 10, (UNKNOWN, 0, 1)),
         ("main", START + 10, (FOUND, 0, 0)),
-        // Its turn to put the table right.
+        // This instance asks Okta and replaces the item.
         ("second", START + 30, (UNKNOWN, 1, 3)),
     ];
     fixture.expect(&instance, &calls).await;
@@ -398,12 +340,11 @@ async fn an_item_that_is_older_than_memory_is_not_adopted() {
 }
 
 #[tokio::test]
-async fn cooldowns_hold_to_the_second() {
+async fn cooldowns_end_at_their_exact_second() {
     let fixture = Fixture::new("cooldowns").await;
     let instance = fixture.started(START).await;
     let forged = [
-        // What was refreshed less than 30 s ago is not refreshed for a kid; the table may be asked
-        // every 10 s.
+        // Okta is not asked for a kid within 30 s of a refresh. The table is read every 10 s.
         ("f0", START, (UNKNOWN, 0, 1)),
         ("f1", START + 9, (UNKNOWN, 0, 0)),
         ("f2", START + 10, (UNKNOWN, 0, 1)),
@@ -414,10 +355,10 @@ async fn cooldowns_hold_to_the_second() {
         ("f7", START + 40, (UNKNOWN, 0, 1)),
         ("f8", START + 59, (UNKNOWN, 0, 1)),
         ("f9", START + 69, (UNKNOWN, 1, 3)),
-        // What failed counts as well.
         ("main", START + 70, (FOUND, 0, 0)),
     ];
     fixture.expect(&instance, &forged).await;
+    // Failed requests have the same cooldown.
     fixture.okta.answer(Reply::HangUp);
     let failing = [
         ("f0", START + 99, (UNKNOWN, 1, 2)),
@@ -432,16 +373,17 @@ async fn cooldowns_hold_to_the_second() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_picked_up_at_once_or_within_40_seconds() {
-    // When the first call with the new kid comes, and when it is found.
+async fn a_rotation_is_picked_up_within_40_seconds() {
+    // The seconds after the start of the first call with the new kid, and of the first that finds
+    // it.
     for (first, found) in [(30, 30), (31, 31), (29, 39), (20, 30), (21, 31), (0, 30)] {
-        let fixture = Fixture::new(format!("first asked after {first} s")).await;
+        let fixture = Fixture::new(format!("first call after {first} s")).await;
         let instance = fixture.started(START).await;
         fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])));
         let mut calls = Vec::new();
         for second in first..=found {
-            let looks = (second - first) % 10 == 0;
-            calls.push(("second", START + second, (UNKNOWN, 0, usize::from(looks))));
+            let reads_table = (second - first) % 10 == 0;
+            calls.push(("second", START + second, (UNKNOWN, 0, usize::from(reads_table))));
         }
         *calls.last_mut().unwrap() = ("second", START + found, (FOUND, 1, 3));
         calls.push(("second", START + found, (FOUND, 0, 0)));
@@ -450,7 +392,7 @@ async fn a_rotation_is_picked_up_at_once_or_within_40_seconds() {
 }
 
 #[tokio::test]
-async fn several_issuers_share_a_table_without_touching_each_others_item() {
+async fn issuers_do_not_touch_each_others_items_in_the_table() {
     let fixture = Fixture::new("two issuers").await;
     let other = Okta::start(Reply::keys(&jwks(&[keys::second()]))).await;
     let (one, two) = (fixture.instance(), fixture.instance_of(&other.keys_endpoint(), REFRESH_POLICY));
@@ -461,22 +403,22 @@ async fn several_issuers_share_a_table_without_touching_each_others_item() {
     assert_eq!((fixture.stored_at(), other.requests()), (Some(START), 1));
     let untouched = item_of_two().unwrap();
 
-    // A lease, a dead owner, a hold and a spoilt item of one are nothing to the other.
+    // A dead owner's lease, a Retry-After and an unusable item of one issuer do not affect the other.
     die_while_refreshing(&fixture, &one, "main", DUE).await;
     fixture.expect(&two, &[("second", DUE + 1, (FOUND, 0, 3))]).await;
     assert_eq!(other.requests(), 2);
     assert_ne!(item_of_two().unwrap(), untouched);
     let untouched = item_of_two().unwrap();
 
-    fixture.okta.answer(patience(300));
+    fixture.okta.answer(rate_limited(300));
     fixture.expect(&one, &[("main", DUE + 40, (FOUND, 1, 3))]).await;
     assert_eq!(item_of_two().unwrap(), untouched);
     fixture.expect(&two, &[("forged", DUE + 41, (UNKNOWN, 0, 3))]).await;
     assert_eq!(other.requests(), 3);
 
-    let spoilt: Value =
+    let unusable: Value =
         with(&item(&fixture.okta.keys_endpoint(), &jwks(&[keys::second()]), DUE, 0), &json!({ "keys": { "S": "" } }));
-    fixture.table.put(&spoilt);
+    fixture.table.put(&unusable);
     let new = fixture.instance_of(&other.keys_endpoint(), REFRESH_POLICY);
     fixture.expect(&new, &[("second", DUE + 50, (FOUND, 0, 1))]).await;
 }

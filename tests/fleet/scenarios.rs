@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
     keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
@@ -54,10 +54,10 @@ pub struct Round {
 pub struct Report {
     pub okta_requests: usize,
     pub table_requests: usize,
-    /// Calls for a published key that did not return it.
+    /// Lookups of a published key that did not return it.
     pub refused_valid: usize,
     /// Simulated seconds until every instance had the current keys.
-    pub known_everywhere_after: Option<u64>,
+    pub all_have_keys_after: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -130,8 +130,8 @@ impl Fleet {
     /// Looks the same key up in all instances at once.
     pub async fn round(&self, kid: &str, now: u64) -> Round {
         let mut round = Round::default();
-        for answer in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
-            match answer {
+        for result in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
+            match result {
                 Ok(_) => round.found += 1,
                 Err(KeyError::UnknownKid) => round.unknown += 1,
                 Err(KeyError::Unavailable) => round.unavailable += 1,
@@ -144,12 +144,12 @@ impl Fleet {
         self.table_requests.load(Ordering::Relaxed)
     }
 
-    fn report(&self, since: (usize, usize), refused_valid: usize, known_everywhere_after: Option<u64>) -> Report {
+    fn report(&self, since: (usize, usize), refused_valid: usize, all_have_keys_after: Option<u64>) -> Report {
         Report {
             okta_requests: self.okta.requests() - since.0,
             table_requests: self.table_requests() - since.1,
             refused_valid,
-            known_everywhere_after,
+            all_have_keys_after,
         }
     }
 
@@ -213,29 +213,22 @@ pub async fn withdrawal(instances: usize) -> Report {
     fleet.report(since, refused, after)
 }
 
-/// The effect of a flood of forged kids on valid calls.
-pub struct Flood {
-    pub report: Report,
-    /// The median duration of a valid call before the flood and during it.
-    pub before: Duration,
-    pub during: Duration,
-}
-
-/// Forged kids within a simulated minute, spread over the fleet. A valid call follows each.
-pub async fn flood(instances: usize, forged: usize) -> Flood {
+/// Forged kids within a simulated minute, spread over the fleet. A valid call follows each. Also
+/// returns the median durations of a valid call before and during the flood.
+pub async fn flood(instances: usize, forged: usize) -> (Report, [Duration; 2]) {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
     let since = fleet.requests();
     let quiet = fleet.minute(0, forged, START + 100).await;
     let flooded = fleet.minute(forged, forged, START + 200).await;
     let report = fleet.report(since, quiet.refused + flooded.refused, None);
-    Flood { report, before: median(quiet.took), during: median(flooded.took) }
+    (report, [median(quiet.durations), median(flooded.durations)])
 }
 
 #[derive(Default)]
 struct Calls {
     refused: usize,
-    took: Vec<Duration>,
+    durations: Vec<Duration>,
 }
 
 impl Fleet {
@@ -252,7 +245,7 @@ impl Fleet {
             });
             for calls in join_all(calls).await {
                 minute.refused += calls.refused;
-                minute.took.extend(calls.took);
+                minute.durations.extend(calls.durations);
             }
         }
         minute
@@ -267,20 +260,23 @@ async fn calls(store: &KeyStore, forged: usize, valid: usize, now: u64) -> Calls
         }
         if call < valid {
             let start = Instant::now();
-            calls.refused += usize::from(store.key("main", now).await.is_err());
-            calls.took.push(start.elapsed());
+            // A cached key is returned at once, so a call that has to wait counts as refused.
+            let key = store.key("main", now).now_or_never();
+            calls.refused += usize::from(!matches!(key, Some(Ok(_))));
+            calls.durations.push(start.elapsed());
         }
     }
     calls
 }
 
-fn median(mut took: Vec<Duration>) -> Duration {
-    took.sort_unstable();
-    took.get(took.len() / 2).copied().unwrap_or_default()
+fn median(mut durations: Vec<Duration>) -> Duration {
+    durations.sort_unstable();
+    durations.get(durations.len() / 2).copied().unwrap_or_default()
 }
 
 /// Okta fails for 24 hours from the first refresh on, and every instance has a call every half
-/// hour. Then the keys are too old. Then Okta works again.
+/// hour. Also returns the results of one call per instance when the keys have expired, and when
+/// Okta works again.
 pub async fn outage(instances: usize) -> (Report, Round, Round) {
     let fleet = Fleet::new(instances).await;
     fleet.start(START).await;
@@ -291,8 +287,8 @@ pub async fn outage(instances: usize) -> (Report, Round, Round) {
         refused += instances - fleet.round("main", START + half_hour * 1_800).await.found;
     }
     let report = fleet.report(since, refused, None);
-    let beyond = fleet.round("main", START + 86_400).await;
+    let after_a_day = fleet.round("main", START + 86_400).await;
     fleet.okta.answer(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY));
-    let back = fleet.round("main", START + 86_500).await;
-    (report, beyond, back)
+    let okta_is_back = fleet.round("main", START + 86_500).await;
+    (report, after_a_day, okta_is_back)
 }

@@ -16,7 +16,7 @@ impl Failures {
 
     /// Runs cases four at a time. Most of them wait for a timeout. If all ran at once, the table
     /// could miss its time limit of 500 ms.
-    pub async fn of(cases: impl IntoIterator<Item = impl Future<Output = Self>>) -> Self {
+    pub async fn run(cases: impl IntoIterator<Item = impl Future<Output = Self>>) -> Self {
         let failures: Vec<Self> = stream::iter(cases).buffer_unordered(4).collect().await;
         Self(failures.into_iter().flat_map(|case| case.0).collect())
     }

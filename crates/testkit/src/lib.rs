@@ -20,6 +20,8 @@ pub mod keys;
 #[cfg(feature = "loopback")]
 pub mod okta;
 #[cfg(feature = "loopback")]
+pub mod routing_proxy;
+#[cfg(feature = "loopback")]
 pub mod runtime_api;
 #[cfg(feature = "loopback")]
 pub mod table;
@@ -68,6 +70,11 @@ pub fn event(authorization: &str) -> String {
 /// A TOKEN event as JSON text.
 pub fn event_for(authorization: &str, method_arn: &str) -> String {
     json!({ "type": "TOKEN", "authorizationToken": authorization, "methodArn": method_arn }).to_string()
+}
+
+/// `text` after so many spaces that it has `size` bytes. As JSON it has the same value.
+pub fn padded(text: &str, size: usize) -> String {
+    format!("{}{text}", " ".repeat(size - text.len()))
 }
 
 /// A copy of `object` in which each of `members` is set.

@@ -35,7 +35,7 @@ use tokio::{
 use crate::{env::Env, iam::Policy, now};
 
 /// A test that waits this long has failed. The longest wait of the authorizer is 2 s.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The binary under test:
 ///
@@ -192,8 +192,8 @@ impl Authorizer {
         let authorizer = Self::spawn(env, Log::Captured, address, async { listener.await.unwrap() });
         let mut lines = authorizer.lines.subscribe();
         let logged = lines.wait_for(|lines| lines.iter().any(|line| line.contains("refuses connections")));
-        if let Err(elapsed) = timeout(PATIENCE, logged).await {
-            panic!("no line about it, {elapsed}: {:#?}", authorizer.lines());
+        if let Err(elapsed) = timeout(TEST_TIMEOUT, logged).await {
+            panic!("no line about refused connections, {elapsed}: {:#?}", authorizer.lines());
         }
         listen.send(socket.listen(16).unwrap()).unwrap();
         authorizer.wait_for_init().await.unwrap_or_else(|ended| panic!("exited at init: {ended:#?}"))
@@ -216,6 +216,15 @@ impl Authorizer {
             Err(ended) => Ok(ended),
             Ok(authorizer) => Err(authorizer.stop().await),
         }
+    }
+
+    /// The one line that the binary writes before it exits in an environment that it must reject.
+    /// Panics if it starts, exits with success, panics, or writes another number of lines.
+    pub async fn rejection(env: &Env) -> String {
+        let Ended { status, lines } = Self::refuse(env).await.unwrap_or_else(|lines| panic!("it started: {lines:#?}"));
+        let [line] = &lines[..] else { panic!("not one line: {lines:#?}") };
+        assert!(!status.success() && !line.contains("panicked"), "{status}: {line}");
+        line.clone()
     }
 
     fn spawn(
@@ -258,7 +267,7 @@ impl Authorizer {
     /// Waits for the first request for an event, or until the process exits.
     async fn wait_for_init(mut self) -> Result<Self, Ended> {
         let (mut ready, mut exited) = (self.ready.clone(), self.exited.clone());
-        let outcome = timeout(PATIENCE, async {
+        let outcome = timeout(TEST_TIMEOUT, async {
             tokio::select! {
                 _ = ready.wait_for(|ready| *ready) => None,
                 status = exited.wait_for(Option::is_some) => *status.unwrap(),
@@ -274,7 +283,7 @@ impl Authorizer {
     /// Sends one event and waits for the answer. Panics if there is none.
     pub async fn invoke(&self, body: impl Into<String>) -> Answer {
         let body = body.into();
-        match self.try_invoke(body.clone(), PATIENCE).await {
+        match self.try_invoke(body.clone(), TEST_TIMEOUT).await {
             Some(answer) => answer,
             None => panic!("no answer, exit status {:?}: {body}\n{:#?}", *self.exited.borrow(), self.lines()),
         }
@@ -305,9 +314,9 @@ impl Authorizer {
     }
 
     /// Waits until this number of requests for an event wait at the same time.
-    pub async fn polled(&self, times: usize) {
+    pub async fn wait_for_polls(&self, times: usize) {
         let mut polls = self.polls.clone();
-        let reached = timeout(PATIENCE, polls.wait_for(|polls| polls.now == times)).await.is_ok();
+        let reached = timeout(TEST_TIMEOUT, polls.wait_for(|polls| polls.now == times)).await.is_ok();
         assert!(reached, "{:?} and not {times}: {:#?}", self.polls(), self.lines());
     }
 
@@ -326,7 +335,7 @@ impl Authorizer {
         // The receiver is gone if the process has already exited.
         let _ = self.kill.take().map(|kill| kill.send(()));
         for reader in self.readers.drain(..) {
-            timeout(PATIENCE, reader).await.expect("the pipes close").unwrap();
+            timeout(TEST_TIMEOUT, reader).await.expect("the pipes close").unwrap();
         }
         self.lines()
     }

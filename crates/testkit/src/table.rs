@@ -23,7 +23,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{keys, with, without};
+use crate::{keys, padded, with, without};
 
 pub const TABLE: &str = "okta-authorizer-keys";
 
@@ -75,7 +75,7 @@ impl Table {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let reads = Arc::new(AtomicUsize::new(0));
-        servers.push(tokio::spawn(count(listener, upstream, engine.account().to_owned(), reads.clone())));
+        servers.push(tokio::spawn(forward(listener, upstream, engine.account().to_owned(), reads.clone())));
         Self { address, endpoint: format!("http://{address}"), engine, reads, servers }
     }
 
@@ -165,7 +165,7 @@ async fn post(endpoint: &str, account: &str, operation: &str, request: &Value) -
 
 /// Forwards every connection to the engine under this account's access key, and counts the read
 /// requests.
-async fn count(listener: TcpListener, upstream: String, account: String, reads: Arc<AtomicUsize>) {
+async fn forward(listener: TcpListener, upstream: String, account: String, reads: Arc<AtomicUsize>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         let engine = TcpStream::connect(&upstream).await.unwrap();
@@ -180,7 +180,7 @@ async fn count(listener: TcpListener, upstream: String, account: String, reads: 
                 while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
                     let text = String::from_utf8_lossy(&bytes[..length]);
                     reads.fetch_add(text.matches("DynamoDB_20120810.GetItem").count(), Ordering::SeqCst);
-                    if to_engine.write_all(&of_account(&account, &bytes[..length])).await.is_err() {
+                    if to_engine.write_all(&with_account(&account, &bytes[..length])).await.is_err() {
                         break;
                     }
                 }
@@ -195,7 +195,7 @@ async fn count(listener: TcpListener, upstream: String, account: String, reads: 
 }
 
 /// The request with this access key id and a fixed region. Neither engine checks signatures.
-fn of_account(account: &str, request: &[u8]) -> Vec<u8> {
+fn with_account(account: &str, request: &[u8]) -> Vec<u8> {
     let position = |from: usize, text: &[u8]| request[from..].windows(text.len()).position(|window| window == text);
     let Some(start) = position(0, b"Credential=") else { return request.to_vec() };
     let start = start + b"Credential=".len();
@@ -236,7 +236,7 @@ pub fn unusable_items(now: u64) -> Vec<(&'static str, Value)> {
     let lease = |lease_until: Value| with(&without(&good, "keys"), &json!({ "lease_until": lease_until }));
     let for_encryption = json!({ "keys": [with(&keys::attacker().jwk(), &json!({ "use": "enc" }))] });
     let elliptic = json!({ "keys": [{ "kty": "EC", "kid": "attacker", "crv": "P-256", "x": "AA", "y": "AA" }] });
-    let too_large = format!("{}{forged}", " ".repeat(300_000 - forged.to_string().len()));
+    let too_large = padded(&forged.to_string(), 300_000);
     let beyond_64_bits = || number(99_999_999_999_999_999_999_999_999);
     let far_future = || number(99_999_999_999);
     vec![
@@ -277,8 +277,8 @@ pub fn unusable_items(now: u64) -> Vec<(&'static str, Value)> {
         ("fetched at the epoch", times(number(0), far_future(), far_future())),
         ("numbers beyond 64 bits", set(json!({ "fetched_at": beyond_64_bits(), "expires_at": beyond_64_bits() }))),
         ("only the partition key", json!({ "PK": good["PK"] })),
-        ("only a lapsed lease", json!({ "PK": good["PK"], "lease_until": at(-5) })),
-        ("no keys, lease is text", lease(json!({ "S": "for ever" }))),
+        ("only an expired lease", json!({ "PK": good["PK"], "lease_until": at(-5) })),
+        ("no keys, lease is text", lease(json!({ "S": "forever" }))),
         ("no keys, lease is a map", lease(json!({ "M": {} }))),
         ("no keys, lease is a boolean", lease(json!({ "BOOL": true }))),
         ("no keys, lease is negative", lease(number(-1))),
@@ -314,9 +314,9 @@ impl SilentServer {
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let server = tokio::spawn(async move {
-            let mut held = Vec::new();
+            let mut connections = Vec::new();
             loop {
-                held.push(listener.accept().await.unwrap());
+                connections.push(listener.accept().await.unwrap());
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });

@@ -63,7 +63,7 @@ impl Authority {
 /// Accepts TLS connections and forwards their content to a plain TCP server. Dropping it closes the
 /// port.
 pub struct TlsFront {
-    address: SocketAddr,
+    pub address: SocketAddr,
     server: JoinHandle<()>,
 }
 
@@ -97,8 +97,8 @@ async fn forward(acceptor: TlsAcceptor, stream: TcpStream, upstream: SocketAddr)
     // A client that does not trust the certificate closes the connection. Some tests expect that.
     let Ok(mut outer) = acceptor.accept(stream).await else { return };
     let mut inner = TcpStream::connect(upstream).await.unwrap();
-    // Forward every write at once: together with delayed acknowledgements, Nagle's algorithm costs
-    // 40 ms.
+    // Forward every write at once, because Nagle's algorithm and delayed acknowledgements together
+    // cost 40 ms.
     for stream in [outer.get_ref().0, &inner] {
         stream.set_nodelay(true).unwrap();
     }

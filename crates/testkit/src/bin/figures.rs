@@ -54,16 +54,16 @@ fn main() {
     }
     let target = target(root);
     let cold = fs::read_to_string(target.join("figures/cold_start.md")).unwrap();
-    let written =
-        format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot_path(&target));
-    replace(&root.join("README.md"), &written);
-    let cold_start: Value = serde_json::from_slice(&fs::read(target.join("figures/cold_start.json")).unwrap()).unwrap();
-    plot(&cold_start, &root.join("benches/figures.svg"));
+    let figures = format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot_path(&target));
+    replace(&root.join("README.md"), &figures);
+    let measurements: Value =
+        serde_json::from_slice(&fs::read(target.join("figures/cold_start.json")).unwrap()).unwrap();
+    plot(&measurements, &root.join("benches/figures.svg"));
 }
 
 /// The folder for build output and the benches' results.
 fn target(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+    root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// The table of the medians of `hot_path`.
@@ -74,11 +74,12 @@ fn hot_path(target: &Path) -> String {
         estimates["median"]["point_estimate"].as_f64().unwrap() / 1e3
     };
     let accepted = median("call/accepted");
-    let mut table = "| in process, without the runtime | median | of an accepted call |\n|---|---:|---:|\n".to_owned();
+    let mut table =
+        "| in process, without the runtime | median | relative to an accepted call |\n|---|---:|---:|\n".to_owned();
     for part in PARTS {
         let micros = median(part);
-        let name = part.replace("call/", "a call, token ").replace("part/", "");
-        writeln!(table, "| {name} | {micros:.1} µs | {:.2} |", micros / accepted).unwrap();
+        let name = part.replace('/', ": ");
+        writeln!(table, "| {name} | {micros:.1} µs | {:.2} × |", micros / accepted).unwrap();
     }
     table
 }
@@ -92,8 +93,8 @@ fn replace(readme: &Path, figures: &str) {
 }
 
 /// CPU and wall time to the first answer, as multiples of the baseline's.
-fn plot(cold_start: &Value, file: &Path) {
-    let rows = cold_start["rows"].as_array().unwrap();
+fn plot(measurements: &Value, file: &Path) {
+    let rows = measurements["rows"].as_array().unwrap();
     let ratio = |row: &Value, name: &str| row[name].as_f64().unwrap() / rows[0][name].as_f64().unwrap();
     let highest = rows.iter().flat_map(|row| [ratio(row, "cpu"), ratio(row, "wall")]).fold(0.0, f64::max);
     let area = SVGBackend::new(file, (900, 360)).into_drawing_area();
