@@ -1,24 +1,20 @@
-//! An event, as it comes, to the answer on the wire. `@0` to `@4` stand for tokens, so that good ones get past the
-//! fuzzer's knowledge of RSA.
+//! From an event to the answer on the wire. `@0` to `@4` are replaced by signed tokens, because the
+//! fuzzer cannot make a signature.
 #![no_main]
 
-use std::{collections::BTreeMap, io, sync::LazyLock};
+use std::sync::LazyLock;
 
 use futures_util::FutureExt;
 use libfuzzer_sys::fuzz_target;
-use okta_authorizer::{
-    authorizer::{Authorizer, Outcome},
-    config::Config,
-    https::{HttpsClient, TrustAnchors},
-};
+use okta_authorizer::{authorizer::Authorizer, decision::Outcome};
 use okta_authorizer_fuzz::{
+    expected,
+    json::{object, string},
     policy_of,
-    sample::{HEADER, ISSUER, JWKS, NOW, payload, sign},
+    sample::{HEADER, NOW, assert_on_the_wire, authorizer, payload, sign},
 };
 use okta_authorizer_testkit::iam;
 use serde_json::value::RawValue;
-
-const MAX_BYTES: usize = 2_048;
 
 static TOKENS: LazyLock<[String; 5]> = LazyLock::new(|| {
     [
@@ -32,17 +28,8 @@ static TOKENS: LazyLock<[String; 5]> = LazyLock::new(|| {
 });
 
 static AUTHORIZERS: LazyLock<[Authorizer; 2]> = LazyLock::new(|| {
-    ["unauthorized", "deny"].map(|answer| {
-        let variable = |name: &str| match name {
-            "OKTA_ISSUER" => Some(ISSUER.into()),
-            "OKTA_JWKS" => Some(JWKS.as_str().into()),
-            "POLICY_MAX_BYTES" => Some(MAX_BYTES.to_string().into()),
-            "INVALID_TOKEN_RESPONSE" => Some(answer.into()),
-            _ => None,
-        };
-        let config = Config::load(variable, |_| Err(io::ErrorKind::NotFound.into())).unwrap();
-        Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
-    })
+    ["unauthorized", "deny"]
+        .map(|response| authorizer(&[("POLICY_MAX_BYTES", "2048"), ("INVALID_TOKEN_RESPONSE", response)]))
 });
 
 fuzz_target!(|input: &str| {
@@ -53,39 +40,37 @@ fuzz_target!(|input: &str| {
     let Ok(event) = serde_json::from_str::<Box<RawValue>>(&text) else { return };
     for (authorizer, denies) in AUTHORIZERS.iter().zip([false, true]) {
         let decision = authorizer.decide(&event, NOW).now_or_never().unwrap();
-        let allowed = match &decision.outcome {
-            Outcome::Granted(granted) => Some(granted.is_allowed()),
+        let verdict = match &decision.outcome {
+            Outcome::Evaluated(evaluated) => Some(expected(evaluated.verdict)),
             Outcome::Refused(_) => None,
             Outcome::Fault(fault) => {
                 let name = fault.name();
-                assert_eq!(authorizer.answer(decision).unwrap_err().error_type, name);
+                assert_eq!(authorizer.respond(decision).unwrap_err().error_type, name);
                 continue;
             }
         };
-        let requested = decision.about.method_arn.as_ref().map(|arn| arn.text().to_owned());
-        match authorizer.answer(decision) {
+        let requested = decision.context.method_arn.as_ref().map(|arn| arn.text().to_owned());
+        match authorizer.respond(decision) {
             Err(error) => {
-                assert_eq!((allowed, error.error_type.as_str()), (None, "Unauthorized"));
+                assert_eq!((verdict, error.error_type.as_str()), (None, "Unauthorized"));
                 assert_eq!(error.error_message, "Unauthorized");
                 assert!(!denies || requested.is_none());
             }
             Ok(response) => {
-                assert!(allowed.is_some() || denies);
-                assert_eq!(allowed.is_none(), response.principal_id == "unauthenticated");
+                assert!(verdict.is_some() || denies);
+                assert_eq!(verdict.is_none(), response.principal_id == "unauthenticated");
                 let requested = requested.unwrap();
-                let policy = policy_of(&response.policy_document, stage(&text, &requested), MAX_BYTES);
-                let verdict = if allowed == Some(true) { iam::Verdict::Allowed } else { iam::Verdict::ExplicitDeny };
-                assert_eq!(policy.verdict(&requested), verdict);
+                assert_eq!(string(&object(text.as_bytes()).unwrap(), "methodArn").as_ref(), Some(&requested));
+                let policy = policy_of(&response.policy_document, stage(&requested), 2_048);
+                assert_eq!(policy.verdict(&requested), verdict.unwrap_or(iam::Verdict::ExplicitDeny));
+                assert_on_the_wire(&response);
             }
         }
     }
 });
 
-/// `arn:…:{apiId}/{stage}`, and that the event has asked for it.
-fn stage<'r>(event: &str, requested: &'r str) -> &'r str {
-    // What else it holds may be more than a `Value` takes: 1e400, say.
-    let event: BTreeMap<String, &RawValue> = serde_json::from_str(event).unwrap();
-    assert_eq!(serde_json::from_str::<String>(event["methodArn"].get()).unwrap(), requested);
+/// `arn:…:{apiId}/{stage}` of a method ARN.
+fn stage(requested: &str) -> &str {
     let slashes = requested.match_indices('/').map(|(at, _)| at);
     &requested[..slashes.take(2).last().unwrap()]
 }

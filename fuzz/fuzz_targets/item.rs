@@ -1,5 +1,6 @@
-//! An item of the shared table, which anybody may have written: it comes out of the AWS SDK as `DynamoDB` would send it, on
-//! paused time and without a network. A key is used only of an item that says when, and says it in order.
+//! An item of the shared table, which anybody with access to the table may have written. The AWS SDK
+//! reads it from a response, without a network. A key of the item may be used only if its times are
+//! present and in order, and it has not expired.
 #![no_main]
 
 use std::{
@@ -21,8 +22,11 @@ use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
     keys::{KeyError, KeySet, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
 };
-use okta_authorizer_fuzz::sample::NOW;
-use serde_json::Value;
+use okta_authorizer_fuzz::{
+    json::{Object, object, read, string},
+    sample::NOW,
+};
+use serde_json::value::RawValue;
 use tokio::{
     runtime::{Builder, Runtime},
     time::sleep,
@@ -30,11 +34,11 @@ use tokio::{
 
 const REFRESH_POLICY: RefreshPolicy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
 
-/// Time does not pass by itself, so that nobody waits for a lease.
+/// Time is paused: it jumps to the next timer, so that waiting for a lease takes no time.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
 
-/// What the table answers: the item, and whether a lease is to be had.
+/// The table's item, and whether its lease can be acquired.
 static ITEM: Mutex<(String, bool)> = Mutex::new((String::new(), false));
 
 #[derive(Debug)]
@@ -43,13 +47,13 @@ struct Table;
 impl HttpConnector for Table {
     fn call(&self, request: Request) -> HttpConnectorFuture {
         HttpConnectorFuture::new(async move {
-            // As long as the authorizer lets it, so that whoever waits for a lease does not ask too often.
+            // Just below the operation's timeout, so that waiting for a lease takes few requests.
             sleep(Duration::from_millis(450)).await;
-            let (item, lease_is_to_be_had) = &*ITEM.lock().unwrap();
+            let (item, lease_is_free) = &*ITEM.lock().unwrap();
             let operation = request.headers().get("x-amz-target").unwrap().rsplit('.').next().unwrap();
             let (status, body) = match operation {
                 "GetItem" => (200, format!(r#"{{"Item":{item}}}"#)),
-                "UpdateItem" if !lease_is_to_be_had => {
+                "UpdateItem" if !lease_is_free => {
                     let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
                     (400, format!(r#"{{"__type":"{kind}","Item":{item}}}"#))
                 }
@@ -71,11 +75,15 @@ static TABLE: LazyLock<KeysTable> = LazyLock::new(|| {
     KeysTable::new(Client::from_conf(config), "keys".to_owned())
 });
 
-/// Its scheme is none that the client speaks, so it fails at once.
+/// Every request fails at once, because the client does not support the endpoint's scheme.
 static OKTA: LazyLock<HttpsClient> = LazyLock::new(|| HttpsClient::new(TrustAnchors::Embedded));
 
 fuzz_target!(|input: &str| {
     let Some(item) = input.strip_prefix(['0', '1']) else { return };
+    // Text that is not one value could add members to the response around it.
+    if serde_json::from_str::<&RawValue>(item).is_err() {
+        return;
+    }
     *ITEM.lock().unwrap() = (item.to_owned(), input.starts_with('1'));
     let (known, unknown) = RUNTIME.block_on(async {
         let okta = KeysEndpoint::new("none://okta/".parse().unwrap(), OKTA.clone());
@@ -83,21 +91,22 @@ fuzz_target!(|input: &str| {
         store.load(NOW).await;
         (store.key("sample", NOW).await, store.key("another", NOW).await)
     });
-    let item: Value = serde_json::from_str(item).unwrap_or_default();
-    let usable = usable_keys(&item);
+    let usable = object(item.as_bytes()).and_then(|item| usable_keys(&item));
     let has = |kid: &str| usable.as_ref().is_some_and(|keys| keys.key(kid).is_some());
-    for (kid, answer) in [("sample", known), ("another", unknown)] {
-        match answer {
-            Ok(_) => assert!(has(kid), "a key came out of a bad item"),
-            Err(KeyError::UnknownKid) => assert!(usable.is_some() && !has(kid), "keys came out of a bad item"),
+    for (kid, result) in [("sample", known), ("another", unknown)] {
+        match result {
+            Ok(_) => assert!(has(kid), "a key of an unusable item"),
+            Err(KeyError::UnknownKid) => assert!(usable.is_some() && !has(kid), "the keys of an unusable item"),
             Err(KeyError::Unavailable) => {}
         }
     }
 });
 
-fn usable_keys(item: &Value) -> Option<KeySet> {
-    let number = |name: &str| item[name]["N"].as_str()?.parse::<u64>().ok();
+fn usable_keys(item: &Object<'_>) -> Option<KeySet> {
+    let attribute = |name, kind| string(&read::<Object<'_>>(item, name)?, kind);
+    let number = |name| attribute(name, "N")?.parse::<u64>().ok();
     let (fetched, refresh, expires) = (number("fetched_at")?, number("refresh_at")?, number("expires_at")?);
-    let good = fetched <= NOW + 5 && fetched < refresh && NOW < expires && NOW < fetched + REFRESH_POLICY.max_stale_seconds;
-    good.then(|| KeySet::parse(item["keys"]["S"].as_str()?.as_bytes()).ok()).flatten()
+    let is_usable =
+        fetched <= NOW + 5 && fetched < refresh && NOW < expires && NOW < fetched + REFRESH_POLICY.max_stale_seconds;
+    is_usable.then(|| KeySet::parse(attribute("keys", "S")?.as_bytes()).ok()).flatten()
 }

@@ -1,35 +1,28 @@
-//! A rules file, as somebody wrote it: it is taken whole or refused with its line, and what is taken grants nothing but
-//! well-formed routes, to friendly and hostile claims alike.
+//! A rules file. It must be accepted whole or rejected with a line, and a policy that is made with
+//! it must have only well-formed resources, whatever the claims are.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use okta_authorizer::{
-    event::MethodArn,
-    policy::{Bounds, Rules, Verdict, policy},
-    token::Claims,
-};
-use okta_authorizer_fuzz::{
-    policy_of,
-    sample::{HEADER, STAGE, accept, payload, sign},
-};
-use okta_authorizer_testkit::iam;
+use okta_authorizer_fuzz::{STAGE, expected, policy_of};
+use okta_authorizer_policy::{ClaimSet, MethodArn, PolicyOptions, Rules, render};
 
-static CLAIMS: LazyLock<Vec<Claims>> = LazyLock::new(|| {
+const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 4_096, path_guard: true };
+
+static CLAIMS: LazyLock<[ClaimSet; 4]> = LazyLock::new(|| {
     [
-        "",
-        r#","uid":"00u1","scp":["api:read","api:admin"],"groups":["SUPERUSERS"],"tenants":["0oa1:acme:00g1"]"#,
-        r#","uid":"*","scope":"api:read premium_api/write","groups":"SUSPENDED","tenants":["1:..:g","1:a:b:g","::"]"#,
-        r#","uid":"../${x}","groups":[],"tenants":[":a:",""],"a":["1","2","3"],"b":["p-q","r-s"],"n":7,"o":{},"t":true"#,
+        "{}",
+        r#"{"uid":"00u1","scp":["api:read","api:admin"],"groups":["SUPERUSERS"],"tenants":["0oa1:acme:00g1"]}"#,
+        r#"{"uid":"*","scope":"api:read premium_api/write","groups":"SUSPENDED","tenants":["1:..:g","1:a:b:g","::"]}"#,
+        r#"{"uid":"../${x}","groups":[],"tenants":[":a:",""],"a":["1","2","3"],"b":["p-q","r-s"],"n":7,"o":{},"t":true}"#,
     ]
-    .map(|more| accept(&sign(HEADER.as_bytes(), payload(more).as_bytes())).unwrap())
-    .into()
+    .map(|json| ClaimSet::parse(json.as_bytes()).unwrap())
 });
 
-static REQUESTS: LazyLock<Vec<MethodArn>> = LazyLock::new(|| {
-    let tails = ["GET/apps", "PUT/tenants/acme/admins/../x", "GET/*", "GET/"];
-    tails.map(|tail| MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()).into()
+static REQUESTS: LazyLock<[MethodArn; 4]> = LazyLock::new(|| {
+    ["GET/apps", "PUT/tenants/acme/admins/../x", "GET/*", "GET/"]
+        .map(|request| MethodArn::parse(&format!("{STAGE}/{request}")).unwrap())
 });
 
 fuzz_target!(|toml: &str| {
@@ -41,15 +34,11 @@ fuzz_target!(|toml: &str| {
             return;
         }
     };
-    for (claims, requested) in CLAIMS.iter().flat_map(|claims| REQUESTS.iter().map(move |asked| (claims, asked))) {
-        let bounds = Bounds { max_bytes: 4_096, path_guard: true };
-        let policy = policy(&rules.grants(claims, requested), requested, bounds);
-        let allowed = matches!(policy.verdict, Verdict::Allowed { .. });
-        let verdict = if allowed { iam::Verdict::Allowed } else { iam::Verdict::ExplicitDeny };
-        assert_eq!(
-            policy_of(&policy.document, STAGE, bounds.max_bytes).verdict(requested.text()),
-            verdict,
-            "{policy:?}"
-        );
+    for claims in &*CLAIMS {
+        for requested in &*REQUESTS {
+            let made = render(&rules.grants(claims, requested), requested, OPTIONS);
+            let policy = policy_of(&made.document, STAGE, OPTIONS.max_bytes);
+            assert_eq!(policy.verdict(requested.text()), expected(made.verdict), "{made:?}");
+        }
     }
 });

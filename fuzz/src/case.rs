@@ -20,13 +20,13 @@ pub struct Case<'t> {
     pub claims: Map<String, Value>,
     pub requests: Vec<&'t str>,
     pub max_bytes: usize,
-    pub guarded: bool,
+    pub path_guard: bool,
 }
 
 impl<'t> Case<'t> {
     pub fn parse(text: &'t str) -> Self {
         let mut case =
-            Self { rules: Vec::new(), claims: Map::new(), requests: Vec::new(), max_bytes: 32_768, guarded: true };
+            Self { rules: Vec::new(), claims: Map::new(), requests: Vec::new(), max_bytes: 32_768, path_guard: true };
         for line in text.lines().take(40) {
             if let Some(text) = line.strip_prefix("allow") {
                 case.rules.push(rule(false, text));
@@ -37,7 +37,7 @@ impl<'t> Case<'t> {
             } else if let Some(bytes) = line.strip_prefix("max ") {
                 case.max_bytes = bytes.parse().unwrap_or(32_768).clamp(1_024, 1_048_576);
             } else if line == "guard off" {
-                case.guarded = false;
+                case.path_guard = false;
             } else if let Some((name, json)) = line.split_once(":= ") {
                 case.claims.insert(name.to_owned(), serde_json::from_str(json).unwrap_or(Value::Null));
             } else if let Some((name, values)) = line.split_once(": ") {

@@ -1,18 +1,30 @@
-//! What the fuzz targets share: a signing key, and cases of rules, claims and requests as text.
+//! What the fuzz targets share.
 //!
 //! A target panics if a property does not hold. libFuzzer reports the panic with its input.
 
 pub mod case;
+pub mod json;
 pub mod sample;
 
-use okta_authorizer::policy::Document;
-use okta_authorizer_testkit::iam::Policy;
+use okta_authorizer_policy::{PolicyDocument, Verdict};
+use okta_authorizer_testkit::iam;
+
+/// The ARN of the API and stage in every request, without the method.
+pub const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
 
 /// Reads a policy that was made for `stage`. Panics if it breaks a promise or has more than
 /// `max_bytes`.
-pub fn policy_of(document: &Document, stage: &str, max_bytes: usize) -> Policy {
+pub fn policy_of(document: &PolicyDocument, stage: &str, max_bytes: usize) -> iam::Policy {
     let json = document.json();
     assert!(json.len() <= max_bytes, "{json} is over {max_bytes} bytes");
     let parsed = serde_json::from_str(json).unwrap();
-    Policy::read(&parsed, stage, max_bytes).unwrap_or_else(|broken| panic!("{broken}: {json}"))
+    iam::Policy::read(&parsed, stage, max_bytes).unwrap_or_else(|broken| panic!("{broken}: {json}"))
+}
+
+/// What IAM must say about a request if the authorizer gives it this verdict.
+pub fn expected(verdict: Verdict) -> iam::Verdict {
+    match verdict {
+        Verdict::Allowed { .. } => iam::Verdict::Allowed,
+        Verdict::DeniedByRule { .. } | Verdict::PathGuard | Verdict::NotGranted => iam::Verdict::ExplicitDeny,
+    }
 }
