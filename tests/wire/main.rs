@@ -15,4 +15,3 @@ mod metrics;
 mod policies;
 mod policy_file;
 mod tls;
-mod tokens;
