@@ -105,7 +105,7 @@ pub fn only_token_events_are_accepted(rows: &mut Rows) {
         json!(true),
         json!([]),
     ];
-    // Of two fields with one name (RFC 8259 §4), none is chosen.
+    // If a field occurs twice (RFC 8259 §4), neither value is used.
     let broken = [
         with(r#""type":"TOKEN""#),
         with(r#""\u0074ype":"TOKEN""#),

@@ -64,7 +64,17 @@ pub fn a_token_in_a_token_is_refused(rows: &mut Rows) {
 }
 
 pub fn typ_is_absent_or_that_of_an_access_token(rows: &mut Rows) {
-    let accepted = ["JWT", "jwt", "Jwt", "at+jwt", "At+JWT", "AT+JWT", "application/at+jwt", "Application/At+Jwt"];
+    let accepted = [
+        "JWT",
+        "jwt",
+        "Jwt",
+        "at+jwt",
+        "At+JWT",
+        "AT+JWT",
+        "application/at+jwt",
+        "APPLICATION/AT+JWT",
+        "Application/At+Jwt",
+    ];
     let refused = [
         ("RFC 7515 §4.1.9", &["", "JWS", "JWE", "JOSE", "JOSE+JSON", "at", "text/at+jwt"][..]),
         ("RFC 7515 §4.1.9", &["application/application/at+jwt", "application/dpop+jwt"]),

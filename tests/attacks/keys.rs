@@ -57,7 +57,7 @@ pub fn a_key_in_the_token_is_ignored(rows: &mut Rows) {
     }
 }
 
-/// Over the wire only, because the library is not given a client in process.
+/// Over the wire only, because it counts the requests of the real binary.
 #[tokio::test]
 async fn a_url_in_the_token_is_never_requested() {
     let elsewhere = Okta::start(Reply::keys(&jwks(&[keys::attacker(), keys::main()]))).await;
