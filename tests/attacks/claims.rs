@@ -1,85 +1,72 @@
-//! Every claim: missing, null, of the wrong type, twice, and at its boundary to the second.
+//! Every claim: missing, null, of the wrong type, twice, and at its limit to the second.
 
-use okta_authorizer::{decision::Outcome, token::Refusal};
-use serde_json::{Value, json};
+use okta_authorizer_testkit::{env::PINNED_ISSUER as ISSUER, keys, with, without};
+use serde_json::json;
 
-use crate::{
-    table::{
-        HEADER, ISSUER, NOW, Row, authorizer, authorizer_of, decide, event, good, good_claims, hold, said, spliced,
-        with, without,
-    },
-    test_keys::{self, jwks},
-};
+use crate::table::{HEADER, Rows, spliced};
 
-fn token(claims: &Value) -> String {
-    test_keys::main().token(claims)
-}
-
-/// The good claims with one of them set, as JSON text.
-fn set(claim: &str, json: &str) -> String {
-    let mut others = good_claims();
-    others.as_object_mut().unwrap().remove(claim);
-    spliced(&format!("\"{claim}\":{json}"), &others.to_string())
-}
-
-fn wrong(claim: &'static str) -> Refusal {
-    Refusal::WrongClaimType { claim }
-}
+pub const TWO_ISSUERS: &str = "https://pinned.okta.example/oauth2/default,https://other.okta.com/oauth2/default";
+pub const CLIENTS: &str = "0oaclient,0oaother";
 
 const TYPES: [&str; 9] = ["null", "true", "false", "5", "[]", "{}", r#"["x"]"#, r#"{"x":1}"#, r#"[["x"]]"#];
 
-#[test]
-pub fn a_required_claim_is_there() {
-    let sources = [
+/// A text as a JSON string.
+fn quoted(text: impl AsRef<str>) -> String {
+    json!(text.as_ref()).to_string()
+}
+
+pub fn a_required_claim_is_present(rows: &mut Rows) {
+    let good = rows.claims();
+    for (claim, source) in [
         ("iss", "RFC 7519 §4.1.1; RFC 9068 §2.2"),
         ("aud", "RFC 7519 §4.1.3; RFC 9068 §2.2; CVE-2020-26160"),
         ("exp", "RFC 7519 §4.1.4; RFC 9068 §2.2"),
         ("iat", "RFC 7519 §4.1.6; RFC 9068 §2.2"),
         ("sub", "RFC 7519 §4.1.2; RFC 9068 §2.2"),
-    ];
-    let mut rows = Vec::new();
-    for (claim, source) in sources {
-        let refusal = || Refusal::MissingClaim { claim };
-        let lacking = without(&good_claims(), claim);
-        rows.push(Row::payload(source, lacking.to_string(), refusal(), good_claims().to_string()));
-        let value = &good_claims()[claim];
+    ] {
+        let reason = format!("missing_claim {claim}");
+        let lacking = without(&good, claim);
+        rows.payload(source, lacking.to_string(), &reason, good.to_string());
         for other in [claim.to_uppercase(), format!("{claim} "), format!(" {claim}"), format!("{claim}\0")] {
-            let renamed = with(&lacking, &json!({ other: value }));
-            rows.push(Row::payload(
-                "RFC 7519 §10.1.1: case-sensitive",
-                renamed.to_string(),
-                refusal(),
-                good_claims().to_string(),
-            ));
+            let renamed = with(&lacking, &json!({ other: good[claim] }));
+            rows.payload("RFC 7519 §10.1.1: case-sensitive", renamed.to_string(), &reason, good.to_string());
         }
     }
-    rows.push(Row::payload("RFC 7519 §7.2", "{}", Refusal::MissingClaim { claim: "iss" }, good_claims().to_string()));
-    hold(&authorizer(), rows);
+    rows.payload("RFC 7519 §7.2", "{}", "missing_claim iss", good.to_string());
 }
 
-#[test]
-pub fn a_claim_of_the_wrong_type_is_not_a_missing_claim() {
-    let mut rows = Vec::new();
-    let mut row = |source, claim, json: &str, twin: &str| {
-        rows.push(Row::payload(source, set(claim, json), wrong(claim), set(claim, twin)));
+pub fn a_claim_of_the_wrong_type_is_not_a_missing_claim(rows: &mut Rows) {
+    let now = rows.now;
+    let mut row = |source, claim, attack: &str, control: &str| {
+        let [attack, control] = [attack, control].map(|json| rows.claims_with(claim, json));
+        rows.payload(source, attack, format!("wrong_claim_type {claim}"), control);
     };
-    for json in TYPES {
-        row("RFC 7519 §4.1.1", "iss", json, &json!(ISSUER).to_string());
-        row("RFC 7519 §4.1.2", "sub", json, r#""ada""#);
-        row("Okta: access token payload", "uid", json, r#""00uada""#);
-        row("Okta: access token payload", "cid", json, r#""0oaclient""#);
-        row("RFC 7519 §4.1.7", "jti", json, r#""AT.1""#);
+    for (claim, source, good) in [
+        ("iss", "RFC 7519 §4.1.1", ISSUER),
+        ("sub", "RFC 7519 §4.1.2", "0oaclient"),
+        ("uid", "Okta: access token payload", "00uada"),
+        ("cid", "Okta: access token payload", "0oaclient"),
+        ("jti", "RFC 7519 §4.1.7", "AT.1"),
+    ] {
+        let good = quoted(good);
+        for json in TYPES {
+            row(source, claim, json, &good);
+        }
+        row(source, claim, &format!("[{good}]"), &good);
+        row(source, claim, &format!("{{\"{claim}\":{good}}}"), &good);
     }
     row("RFC 7519 §4.1.2", "sub", r#""""#, r#"" ""#);
-    row("RFC 7519 §4.1.1", "iss", &format!("[\"{ISSUER}\"]"), &json!(ISSUER).to_string());
     for json in [
         "null",
         "true",
         "5",
         "{}",
+        "[5]",
         r#"{"api://default":1}"#,
+        r#"{"api://default":true}"#,
         r#"["api://default",5]"#,
         r#"["api://default",null]"#,
+        r#"[null,"api://default"]"#,
         r#"[["api://default"]]"#,
         r#"["api://default",["x"]]"#,
         r#"[{"aud":"api://default"}]"#,
@@ -87,45 +74,45 @@ pub fn a_claim_of_the_wrong_type_is_not_a_missing_claim() {
         row("RFC 7519 §4.1.3; CVE-2020-26160", "aud", json, r#"["x","api://default"]"#);
     }
     for (claim, source, good) in [
-        ("exp", "RFC 7519 §4.1.4, §2", NOW + 1),
-        ("nbf", "RFC 7519 §4.1.5, §2", NOW),
-        ("iat", "RFC 7519 §4.1.6, §2", NOW),
+        ("exp", "RFC 7519 §4.1.4, §2", now + 60),
+        ("nbf", "RFC 7519 §4.1.5, §2", now),
+        ("iat", "RFC 7519 §4.1.6, §2", now),
     ] {
-        let text = json!(good.to_string()).to_string();
-        let list = format!("[{good}]");
+        let good = good.to_string();
+        let (text, list) = (quoted(&good), format!("[{good}]"));
         let rfc3339 = r#""2027-01-15T08:00:00Z""#;
         for json in ["null", "true", "false", "[]", "{}", r#""""#, &text, &list, rfc3339, r#""NaN""#, r#""Infinity""#] {
-            row(source, claim, json, &good.to_string());
+            row(source, claim, json, &good);
         }
     }
-    hold(&authorizer(), rows);
 }
 
-#[test]
-pub fn no_name_stands_twice() {
-    let mut rows = Vec::new();
-    let twin = good_claims().to_string();
-    let mut payload = |member: &str| {
-        let bad = spliced(member, &good_claims().to_string());
-        rows.push(Row::payload("RFC 7519 §4", bad, Refusal::BadJson { part: "payload" }, &twin));
-    };
-    for (claim, value) in good_claims().as_object().unwrap() {
-        payload(&format!("\"{claim}\":{value}"));
-        payload(&format!("\"{claim}\":null"));
-    }
-    for member in [
+pub fn no_member_name_occurs_twice(rows: &mut Rows) {
+    let good = rows.claims();
+    let mut members: Vec<_> = [
         r#""\u0073ub":"eve""#,
         r#""s\u0075b":"eve""#,
+        r#""\u0073ub":"ada@example.com""#,
+        r#""uid":"00ueve""#,
         r#""exp":1"#,
         r#""exp":99999999999"#,
         r#""aud":[]"#,
         r#""groups":[],"groups":["SUPERUSERS"]"#,
+        r#""groups":["A"],"groups":["SUPERUSERS"]"#,
         r#""x":1,"x":1"#,
         r#""":1,"":1"#,
         r#""x":{"y":1,"y":1}"#,
+        r#""x":{"y":[{"z":1,"z":2}]}"#,
         r#""x":[[{"y":1,"\u0079":1}]]"#,
-    ] {
-        payload(member);
+    ]
+    .map(str::to_owned)
+    .into();
+    for (claim, value) in good.as_object().unwrap() {
+        members.extend([format!("\"{claim}\":{value}"), format!("\"{claim}\":null")]);
+    }
+    let good = good.to_string();
+    for member in members {
+        rows.payload("RFC 7519 §4", spliced(&member, &good), "bad_json payload", &good);
     }
     for member in [
         r#""alg":"RS256""#,
@@ -133,19 +120,19 @@ pub fn no_name_stands_twice() {
         r#""al\u0067":"none""#,
         r#""kid":"main""#,
         r#""kid":"second""#,
+        r#""\u006bid":"main""#,
         r#""x":1,"x":2"#,
+        r#""":1,"":2"#,
         r#""jwk":{"n":1,"n":2}"#,
+        r#""x":[{"y":1,"y":1}]"#,
     ] {
-        let bad = spliced(member, HEADER);
-        rows.push(Row::header("RFC 7515 §4", bad, Refusal::BadJson { part: "header" }, HEADER));
+        rows.header("RFC 7515 §4", spliced(member, HEADER), "bad_json header", HEADER);
     }
-    hold(&authorizer(), rows);
 }
 
-#[test]
-pub fn the_issuer_and_the_audience_are_compared_byte_for_byte() {
-    let mut rows = Vec::new();
-    let issuers = [
+pub fn issuer_and_audience_are_compared_byte_for_byte(rows: &mut Rows) {
+    let good = rows.claims().to_string();
+    for issuer in [
         String::new(),
         format!("{ISSUER}/"),
         format!("{ISSUER} "),
@@ -158,25 +145,26 @@ pub fn the_issuer_and_the_audience_are_compared_byte_for_byte() {
         ISSUER.to_uppercase(),
         ISSUER.replace("okta", "Okta"),
         ISSUER.replace("https", "http"),
-        ISSUER.replace(".com", ".com:443"),
-        ISSUER.replace(".com", ".com."),
-        ISSUER.replace("example", "ex%61mple"),
-        ISSUER.replace("example.okta", "evil.okta"),
-        ISSUER.replace("://", "://example.okta.com@"),
+        ISSUER.replace(".example", ".example:443"),
+        ISSUER.replace(".example", ".example."),
+        ISSUER.replace("pinned", "p%69nned"),
+        ISSUER.replace("pinned.okta", "evil.okta"),
+        ISSUER.replace("://", "://pinned.okta.example@"),
         ISSUER.replace("default", "defau1t"),
+        ISSUER.replace("default", ""),
         ISSUER.replace("/oauth2/default", ""),
         ISSUER.replace('o', "о"), // Cyrillic
-    ];
-    for issuer in issuers {
-        let bad = set("iss", &json!(issuer).to_string());
-        rows.push(Row::payload(
-            "RFC 7519 §4.1.1; RFC 8725 §3.8",
-            bad,
-            Refusal::UnknownIssuer,
-            good_claims().to_string(),
-        ));
+    ] {
+        let attack = rows.claims_with("iss", &quoted(issuer));
+        rows.payload("RFC 7519 §4.1.1; RFC 8725 §3.8", attack, "unknown_issuer", &good);
     }
-    let audiences = [
+    let accepted = [
+        r#""api://default""#,
+        r#"["api://default"]"#,
+        r#"["other","api://default"]"#,
+        r#"["api://default","api://default"]"#,
+    ];
+    let refused = [
         r#""""#,
         "[]",
         r#"[""]"#,
@@ -193,146 +181,155 @@ pub fn the_issuer_and_the_audience_are_compared_byte_for_byte() {
         r#""*""#,
         r#""0oaclient""#,
     ];
-    for json in audiences {
-        let twin = set("aud", r#"["other","api://default"]"#);
-        rows.push(Row::payload("RFC 7519 §4.1.3; RFC 8725 §3.9", set("aud", json), Refusal::WrongAudience, twin));
+    for (attack, control) in refused.into_iter().zip(accepted.into_iter().cycle()) {
+        let [attack, control] = [attack, control].map(|json| rows.claims_with("aud", json));
+        rows.payload("RFC 7519 §4.1.3; RFC 8725 §3.9", attack, "wrong_audience", control);
     }
-    hold(&authorizer(), rows);
 }
 
-#[test]
-pub fn a_token_of_one_issuer_is_not_good_for_another() {
-    let other = "https://other.okta.com/oauth2/default";
-    let both = format!("{ISSUER},{other}");
-    let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("OKTA_ISSUER", &both)]);
-    let third = set("iss", r#""https://third.okta.com/oauth2/default""#);
-    let twin = set("iss", &json!(other).to_string());
-    let rows = vec![
-        Row::payload("RFC 8725 §3.8", third, Refusal::UnknownIssuer, &twin),
-        Row::payload("RFC 8725 §3.8", set("iss", &json!(both).to_string()), Refusal::UnknownIssuer, &twin),
-    ];
-    hold(&authorizer, rows);
-}
-
-/// Each boundary is two instants a second apart: one passes, and is the other's twin.
-#[test]
-fn times_hold_to_the_second() {
-    const T: u64 = NOW;
-    let mut wrong = Vec::new();
-    for skew in [0, 1, 60, 300] {
-        let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("CLOCK_SKEW_SECONDS", &skew.to_string())]);
-        // RFC 7519 §4.1.4: before `exp`; §4.1.5: `nbf` or after; §4.1.6 and RFC 9068 §4: not from the future. §2: fractions.
-        let half = format!("{T}.5");
-        for (claim, json, passes_at, refused_at, refusal) in [
-            ("exp", T.to_string(), T + skew - 1, T + skew, Refusal::Expired),
-            ("exp", half.clone(), T + skew, T + skew + 1, Refusal::Expired),
-            ("exp", format!("{T}e0"), T + skew - 1, T + skew, Refusal::Expired),
-            ("nbf", T.to_string(), T - skew, T - skew - 1, Refusal::NotYetValid),
-            ("nbf", half.clone(), T - skew + 1, T - skew, Refusal::NotYetValid),
-            ("iat", T.to_string(), T - skew, T - skew - 1, Refusal::IssuedInTheFuture),
-            ("iat", half.clone(), T - skew + 1, T - skew, Refusal::IssuedInTheFuture),
-        ] {
-            // Good at every one of these instants, but for the claim in question.
-            let mut others = with(&good_claims(), &json!({ "exp": T + 100_000, "iat": 1 }));
-            others.as_object_mut().unwrap().remove(claim);
-            let token = test_keys::main().sign(HEADER, spliced(&format!("\"{claim}\":{json}"), &others.to_string()));
-            let at = |now| decide(&authorizer, &event(&token), now).outcome;
-            match at(passes_at) {
-                Outcome::Evaluated(evaluated) if evaluated.is_allowed() => {}
-                other => wrong.push(format!("{claim} {json}, skew {skew}, at {passes_at}: {}", said(&other))),
-            }
-            match at(refused_at) {
-                Outcome::Refused(refused) if refused == refusal => {}
-                other => wrong.push(format!("{claim} {json}, skew {skew}, at {refused_at}: {}", said(&other))),
-            }
-        }
+pub fn only_configured_issuers_are_accepted(rows: &mut Rows) {
+    let (first, second) = TWO_ISSUERS.split_once(',').unwrap();
+    for (attack, control) in [("https://third.okta.com/oauth2/default", second), (TWO_ISSUERS, first)] {
+        let [attack, control] = [attack, control].map(|issuer| rows.claims_with("iss", &quoted(issuer)));
+        rows.payload("RFC 8725 §3.8", attack, "unknown_issuer", control);
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-#[test]
-pub fn times_beyond_all_clocks_are_refused_or_mean_what_they_say() {
-    let mut rows = Vec::new();
-    let twin = good_claims().to_string();
-    for (json, refusal) in [
-        ("0", Refusal::Expired),
-        ("-0", Refusal::Expired),
-        ("-1", Refusal::Expired),
-        ("-9223372036854775808", Refusal::Expired),
-        ("-1e300", Refusal::Expired),
-        ("1e-300", Refusal::Expired),
-        ("1.8e9", Refusal::Expired),
-        ("1e400", Refusal::BadJson { part: "payload" }),
-        ("-1e400", Refusal::BadJson { part: "payload" }),
-        ("NaN", Refusal::BadJson { part: "payload" }),
-        ("Infinity", Refusal::BadJson { part: "payload" }),
-        ("0x7fffffff", Refusal::BadJson { part: "payload" }),
-        ("04102444800", Refusal::BadJson { part: "payload" }),
-        ("+4102444800", Refusal::BadJson { part: "payload" }),
-        ("4102444800.", Refusal::BadJson { part: "payload" }),
-        ("4_102_444_800", Refusal::BadJson { part: "payload" }),
+pub fn any_configured_audience_is_accepted(rows: &mut Rows) {
+    for (attack, control) in [
+        (r#""api://default""#, r#""api://one""#),
+        (r#""api://three""#, r#""api://two""#),
+        (r#""api://one, api://two""#, r#"["api://two"]"#),
+        (r#"["x","y"]"#, r#"["x","api://one"]"#),
+        (r#""""#, r#"["api://one","api://two"]"#),
     ] {
-        let row = Row::payload("RFC 7519 §2: NumericDate; RFC 8259 §6", set("exp", json), refusal, &twin);
-        rows.push(row.at(NOW + 3599));
+        let [attack, control] = [attack, control].map(|json| rows.claims_with("aud", json));
+        rows.payload("RFC 7519 §4.1.3", attack, "wrong_audience", control);
     }
-    // Milliseconds are far in the future.
-    let milliseconds = (NOW * 1000).to_string();
-    for (claim, refusal) in [("nbf", Refusal::NotYetValid), ("iat", Refusal::IssuedInTheFuture)] {
-        for json in [milliseconds.as_str(), "1e300", "18446744073709551615", "18446744073709551616"] {
-            rows.push(Row::payload("RFC 7519 §2: seconds", set(claim, json), refusal.clone(), set(claim, "-1e300")));
+}
+
+pub fn the_client_is_one_of_those_configured(rows: &mut Rows) {
+    const SOURCE: &str = "RFC 9068 §2.2: client_id";
+    let controls = CLIENTS.split(',').map(|client| rows.claims_with("cid", &quoted(client))).collect::<Vec<_>>();
+    for client in ["", "0oathird", "0oaCLIENT", "0oaclien", "0oaclientx", CLIENTS, "0oaclient ", "*"] {
+        rows.payload(SOURCE, rows.claims_with("cid", &quoted(client)), "wrong_client", &controls[0]);
+    }
+    for json in TYPES.iter().chain(&[r#"["0oaclient"]"#]) {
+        rows.payload(SOURCE, rows.claims_with("cid", json), "wrong_claim_type cid", &controls[1]);
+    }
+    rows.payload(SOURCE, without(&rows.claims(), "cid").to_string(), "missing_claim cid", &controls[0]);
+}
+
+/// The limits with a clock skew of `SKEW` seconds: exactly in process, with a margin for real time
+/// over the wire.
+pub fn time_limits<const SKEW: u64>(rows: &mut Rows) {
+    let now = rows.now;
+    // RFC 7519 §4.1.4: before `exp`. §4.1.5: at `nbf` or later. §4.1.6 and RFC 9068 §4: not from the
+    // future. §2: fractions.
+    let exact = [
+        ("exp", (now - SKEW).to_string(), (now - SKEW + 1).to_string()),
+        ("exp", format!("{}.5", now - SKEW - 1), format!("{}.5", now - SKEW)),
+        ("exp", format!("{}e0", now - SKEW), format!("{}e0", now - SKEW + 1)),
+        ("nbf", (now + SKEW + 1).to_string(), (now + SKEW).to_string()),
+        ("nbf", format!("{}.5", now + SKEW), format!("{}.5", now + SKEW - 1)),
+        ("iat", (now + SKEW + 1).to_string(), (now + SKEW).to_string()),
+        ("iat", format!("{}.5", now + SKEW), format!("{}.5", now + SKEW - 1)),
+    ];
+    let coarse = [
+        ("exp", (now - SKEW - 5).to_string(), (now - SKEW + 60).to_string()),
+        ("nbf", (now + SKEW + 60).to_string(), (now + SKEW).to_string()),
+        ("iat", (now + SKEW + 60).to_string(), (now + SKEW).to_string()),
+    ];
+    for (clock, limits) in [(Some(now), &exact[..]), (None, &coarse)] {
+        for (claim, attack, control) in limits {
+            let reason = match *claim {
+                "exp" => "expired",
+                "nbf" => "not_yet_valid",
+                _ => "issued_in_the_future",
+            };
+            // Only the claim in question is near its limit.
+            let mut others = with(&rows.claims(), &json!({ "exp": now + 100_000, "iat": 1 }));
+            others.as_object_mut().unwrap().remove(*claim);
+            let [attack, control] =
+                [attack, control].map(|json| spliced(&format!("\"{claim}\":{json}"), &others.to_string()));
+            rows.payload("RFC 7519 §4.1.4 to §4.1.6, §2", attack, reason, control).now = clock;
         }
     }
-    for json in ["18446744073709551615", "18446744073709551616", "1e300", "4.1e9", "4102444800.999"] {
-        let twin = set("exp", json);
-        rows.push(Row::payload("RFC 7519 §2", set("exp", "1"), Refusal::Expired, twin));
-    }
-    hold(&authorizer(), rows);
 }
 
-#[test]
-pub fn time_may_stand_at_either_end() {
-    let authorizer = authorizer();
-    let timeless = json!({ "exp": 1e300, "iat": 0 });
-    let twin = token(&with(&good_claims(), &timeless));
-    let rows = vec![
-        Row::new("RFC 7519 §4.1.4", "the end of time", good(), Refusal::Expired, twin.clone()).at(u64::MAX),
-        Row::new("RFC 7519 §4.1.6", "its beginning", good(), Refusal::IssuedInTheFuture, twin).at(0),
-    ];
-    hold(&authorizer, rows);
+pub fn odd_times_are_refused_or_taken_literally(rows: &mut Rows) {
+    let now = rows.now;
+    let past = [now - 90, now - 3600, 1].map(|time| time.to_string());
+    let (fraction, milliseconds) = (format!("{}.5", now - 90), (now * 1000).to_string());
+    let future = [now + 120, now + 3600, 4_102_444_800].map(|time| time.to_string());
+    let leeway = [now - 20, now + 20].map(|time| time.to_string());
+
+    let expired = ["0", "-0", "-1", "-4102444800", "-9223372036854775808", "-1e300", "1e-300", "1.7e9", &fraction];
+    let literal = ["18446744073709551615", "18446744073709551616", "1e300", "4.1e9", "4102444800.999", &leeway[0]];
+    for (attack, control) in past.iter().map(String::as_str).chain(expired).zip(literal.into_iter().cycle()) {
+        let [attack, control] = [attack, control].map(|json| rows.claims_with("exp", json));
+        rows.payload("RFC 7519 §2: NumericDate", attack, "expired", control);
+    }
+    for json in [
+        "1e400",
+        "-1e400",
+        "NaN",
+        "Infinity",
+        "0x7fffffff",
+        "04102444800",
+        "+4102444800",
+        "4102444800.",
+        "4_102_444_800",
+    ] {
+        let control = rows.claims().to_string();
+        rows.payload("RFC 7519 §2; RFC 8259 §6", rows.claims_with("exp", json), "bad_json payload", control);
+    }
+    let far = ["1e300", &milliseconds, "18446744073709551615", "18446744073709551616", "4102444800.5"];
+    let literal = ["-1e300", "0", "1700000000.25", &past[1], &leeway[1]];
+    for (claim, reason) in [("nbf", "not_yet_valid"), ("iat", "issued_in_the_future")] {
+        for (attack, control) in
+            far.into_iter().chain(future.iter().map(String::as_str)).zip(literal.into_iter().cycle())
+        {
+            let [attack, control] = [attack, control].map(|json| rows.claims_with(claim, json));
+            rows.payload("RFC 7519 §2: seconds", attack, reason, control);
+        }
+    }
+    // The clock itself can be at either end.
+    let (good, timeless) = (rows.claims().to_string(), with(&rows.claims(), &json!({ "exp": 1e300, "iat": 0 })));
+    rows.payload("RFC 7519 §4.1.4", &good, "expired", timeless.to_string()).now = Some(u64::MAX);
+    rows.payload("RFC 7519 §4.1.6", &good, "issued_in_the_future", timeless.to_string()).now = Some(0);
 }
 
-#[test]
-pub fn the_client_is_one_that_was_named() {
-    let authorizer = authorizer_of(&jwks(&[test_keys::main()]), &[("OKTA_CLIENT_IDS", "0oaclient,0oaother")]);
-    let mut rows = Vec::new();
-    let twin = set("cid", r#""0oaother""#);
-    for other in ["", "0oaCLIENT", "0oaclien", "0oaclientx", "0oaclient,0oaother", "0oaclient ", "*"] {
-        let bad = set("cid", &json!(other).to_string());
-        rows.push(Row::payload("RFC 9068 §2.2: client_id", bad, Refusal::WrongClient, &twin));
-    }
-    for json in TYPES {
-        rows.push(Row::payload("RFC 9068 §2.2: client_id", set("cid", json), wrong("cid"), &twin));
-    }
-    let absent = without(&good_claims(), "cid").to_string();
-    rows.push(Row::payload("RFC 9068 §2.2: client_id", absent, Refusal::MissingClaim { claim: "cid" }, &twin));
-    hold(&authorizer, rows);
-}
-
-#[test]
-pub fn a_token_bound_to_a_proof_is_refused_without_it() {
-    let rows = [
+pub fn a_sender_constrained_token_is_refused(rows: &mut Rows) {
+    let good = rows.claims().to_string();
+    for (json, source) in [
         (r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#, "RFC 9449 §6.1"),
         (r#"{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}"#, "RFC 8705 §3.1"),
         (r#"{"jwk":{"kty":"RSA"}}"#, "RFC 7800 §3.2"),
         (r#"{"kid":"main"}"#, "RFC 7800 §3.4"),
-        ("{}", "RFC 7800 §3.1"),
-        ("null", "RFC 7800 §3.1"),
-        ("false", "RFC 7800 §3.1"),
-        ("[]", "RFC 7800 §3.1"),
-        (r#""""#, "RFC 7800 §3.1"),
-    ];
-    let rows = rows.map(|(json, source)| {
-        Row::payload(source, set("cnf", json), Refusal::SenderConstrained, good_claims().to_string())
-    });
-    hold(&authorizer(), rows.into());
+    ] {
+        rows.payload(source, rows.claims_with("cnf", json), "sender_constrained", &good);
+    }
+    for json in ["{}", "null", "false", "5", "[]", r#""""#, r#""x""#] {
+        rows.payload("RFC 7800 §3.1", rows.claims_with("cnf", json), "sender_constrained", &good);
+    }
+}
+
+/// These controls are what matters. Each attack is the control under the signature of a stranger.
+pub fn optional_and_unknown_members_are_not_required(rows: &mut Rows) {
+    let good = rows.claims();
+    let no_cid = without(&good, "cid");
+    let unknown = with(&good, &json!({ "x": { "y": [1, { "z": null }] }, "": "", "ж": [] }));
+    for (name, header, claims) in [
+        ("no uid", HEADER, &without(&good, "uid")),
+        ("no cid", HEADER, &no_cid),
+        ("neither uid nor cid", HEADER, &without(&no_cid, "uid")),
+        ("unknown claims", HEADER, &unknown),
+        ("white space", " { \"alg\" : \"RS256\" ,\n\t\"kid\" : \"main\" } ", &good),
+        ("escapes", r#"{"\u0061lg":"\u0052S256","kid":"m\u0061in"}"#, &good),
+        ("unknown header members", r#"{"alg":"RS256","kid":"main","x":[{}],"cty":"x"}"#, &good),
+    ] {
+        let [attack, control] = [keys::attacker(), keys::main()].map(|key| key.sign(header, claims.to_string()));
+        rows.token("RFC 7519 §4; RFC 7515 §4", name, attack, "bad_signature", control);
+    }
 }

@@ -1,96 +1,80 @@
-//! The header's value around the token, and events that are not TOKEN events.
+//! The header value around the token, and events that are not TOKEN events.
 
-use okta_authorizer::{
-    decision::{Fault, Outcome},
-    token::Refusal,
-};
+use okta_authorizer_testkit::{API, arn, event, keys};
 use serde_json::{Value, json};
 
-use crate::table::{NOW, Row, STAGE, authorizer, decide, good, hold, said};
+use crate::table::Rows;
 
-#[test]
-pub fn the_header_value_is_bearer_and_one_token_or_a_bare_token() {
-    const SOURCE: &str = "RFC 6750 §2.1; RFC 9110 §11.4";
-    let good = good();
-    let three = Refusal::NotThreeParts;
-    let part = |part| Refusal::BadBase64 { part };
-    let mut rows = Vec::new();
-    let twins =
-        ["Bearer ", "bearer ", "BEARER ", "bEaReR  ", "Bearer       ", ""].map(|scheme| format!("{scheme}{good}"));
-    let mut row = |bad: String, refusal: Refusal| {
-        let twin = twins[rows.len() % twins.len()].clone();
-        rows.push(Row::new(SOURCE, bad.replace(&good, "JWT"), bad, refusal, twin));
+pub fn the_header_value_is_one_bearer_token(rows: &mut Rows) {
+    let good = rows.good();
+    let prefixes = ["Bearer ", "bearer ", "BEARER ", "bEaReR  ", "Bearer       ", "BEARER   ", ""];
+    let controls = prefixes.map(|prefix| format!("{prefix}{good}"));
+    let mut controls = controls.iter().cycle();
+    let mut row = |attack: String, reason: &str| {
+        let name = attack.replace(&good, "JWT");
+        rows.token("RFC 6750 §2.1; RFC 9110 §11.4", name, attack, reason, controls.next().unwrap());
     };
     for missing in ["", "Bearer", "bearer", "BEARER", "Bearer ", "Bearer    "] {
-        row(missing.to_owned(), Refusal::MissingToken);
+        row(missing.to_owned(), "missing_token");
     }
-    for scheme in [
-        "Basic",
-        "Token",
-        "JWT",
-        "DPoP",
-        "Digest",
-        "Negotiate",
-        "AWS4-HMAC-SHA256",
-        "Bearer:",
-        "Bearer,",
-        "Bearer=",
-        "Bear",
-        "Bearers",
-        "\"Bearer\"",
-        "Authorization:",
-        "Bеarer",
-        "Ｂearer",
-        "Bearer\u{200b}",
-        "\u{feff}Bearer",
-        "\0Bearer",
-        "Bearer\t",
-        "Bearer\n",
-        "",
+    let schemes = "Basic Token JWT DPoP Digest Negotiate AWS4-HMAC-SHA256 Bearer: Bearer, Bearer= Bear Bearers \"Bearer\" \
+        Authorization: Bеarer Ｂearer Bearer\u{200b} \u{feff}Bearer \0Bearer";
+    for scheme in schemes.split(' ').chain(["Bearer\t", "Bearer\n", ""]) {
+        row(format!("{scheme} {good}"), "not_bearer");
+    }
+    for attack in [
+        " ".to_owned(),
+        format!(" Bearer {good}"),
+        format!("\tBearer {good}"),
+        format!("\nBearer {good}"),
+        format!("\"Bearer {good}\""),
+        format!("{good} "),
+        format!("{good} {good}"),
+        format!("{good} Bearer"),
+        format!("{good}, Bearer {good}"),
     ] {
-        row(format!("{scheme} {good}"), Refusal::NotBearer);
+        row(attack, "not_bearer");
     }
-    row(format!(" Bearer {good}"), Refusal::NotBearer);
-    row(format!("\tBearer {good}"), Refusal::NotBearer);
-    row(format!("\nBearer {good}"), Refusal::NotBearer);
-    row(format!("{good} "), Refusal::NotBearer);
-    row(format!("{good} {good}"), Refusal::NotBearer);
-    row(format!("{good} Bearer"), Refusal::NotBearer);
-    row(format!("{good}, Bearer {good}"), Refusal::NotBearer);
-    row(" ".to_owned(), Refusal::NotBearer);
-    // No space: it is all one token, which is bad base64 or has the wrong number of parts.
+    // Without a space it is all one token, which is bad base64 or has the wrong number of parts.
     for separator in [":", ",", "=", "\t", "\n", "\r\n", "\u{a0}", "\u{2003}", "\0", "+", "%20"] {
-        row(format!("Bearer{separator}{good}"), part("header"));
+        row(format!("Bearer{separator}{good}"), "bad_base64 header");
     }
-    row(format!("Bearer{good}"), Refusal::BadJson { part: "header" });
-    row(format!("Bearer \t{good}"), part("header"));
-    row(format!("Bearer \u{a0}{good}"), part("header"));
-    row(format!("Bearer \"{good}\""), part("header"));
-    row(format!("Bearer <{good}>"), part("header"));
-    row(format!("Bearer Bearer {good}"), part("header"));
-    row(format!("Bearer x {good}"), part("header"));
-    row(format!("Bearer access_token={good}"), part("header"));
-    for behind in [" ", "  ", "\t", "\n", "\r\n", "\0", "\u{a0}", ",", ";", " x", "é", "\"", "=", "#", "?x"] {
-        row(format!("Bearer {good}{behind}"), Refusal::BadSignature);
+    row(format!("Bearer{good}"), "bad_json header");
+    for prefix in ["\t", "\u{a0}", "Bearer ", "x ", "access_token="] {
+        row(format!("Bearer {prefix}{good}"), "bad_base64 header");
     }
-    row(format!("Bearer {good} {good}"), three.clone());
-    row(format!("Bearer {good},Bearer {good}"), three.clone());
-    row(format!("Bearer {good}\r\nX-Other: 1.2"), three.clone());
+    for suffix in [" ", "  ", "\t", "\n", "\r\n", "\0", "\u{a0}", ",", ";", " x", "é", "\"", "=", "#", "?x"] {
+        row(format!("Bearer {good}{suffix}"), "bad_signature");
+    }
+    row(format!("{good}\n"), "bad_signature");
+    row(format!("Bearer \"{good}\""), "bad_base64 header");
+    row(format!("Bearer <{good}>"), "bad_base64 header");
+    for suffix in [" ", ",Bearer "] {
+        row(format!("Bearer {good}{suffix}{good}"), "not_three_parts");
+    }
+    row(format!("Bearer {good}\r\nX-Other: 1.2"), "not_three_parts");
     for word in ["null", "undefined", "None", "[object Object]", "true", "{}", "-", "é", "\u{1f600}"] {
-        row(format!("Bearer {word}"), three.clone());
+        row(format!("Bearer {word}"), "not_three_parts");
     }
-    row("null".to_owned(), three.clone());
-    row("${jndi:ldap://evil.example/x}".to_owned(), three.clone());
-    hold(&authorizer(), rows);
+    for word in ["null", "${jndi:ldap://evil.example/x}"] {
+        row(word.to_owned(), "not_three_parts");
+    }
 }
 
-#[test]
-pub fn an_event_that_is_none_is_refused() {
-    // Source: API Gateway developer guide, "Input to an API Gateway Lambda authorizer".
-    let good = good();
-    let arn = format!("{STAGE}/GET/apps");
+pub fn only_token_events_are_accepted(rows: &mut Rows) {
+    let (good, arn) = (rows.good(), arn("GET /apps"));
     let of = |kind: Value| json!({ "type": kind, "authorizationToken": good, "methodArn": arn });
-    let lacking = |token: Value| json!({ "type": "TOKEN", "authorizationToken": token, "methodArn": arn });
+    let with_token = |token: Value| json!({ "type": "TOKEN", "authorizationToken": token, "methodArn": arn });
+    let token_event = of(json!("TOKEN")).to_string();
+    let with = |members: &str| token_event.replacen('{', &format!("{{{members},"), 1);
+    let nested = |open: &str, close: &str, depth: usize| format!("{}5{}", open.repeat(depth), close.repeat(depth));
+    let controls = [
+        token_event.clone(),
+        format!(" \n{token_event}\t "),
+        json!({ "authorizationToken": good, "methodArn": arn, "x": [{}] }).to_string(),
+        with(r#""x":1,"x":2,"y":1e400,"z":"\ud800""#),
+        with(&format!(r#""x":{}"#, nested("[", "]", 9_999))),
+    ];
     let request = json!({
         "type": "REQUEST", "methodArn": arn, "resource": "/apps", "path": "/apps", "httpMethod": "GET",
         "headers": { "Authorization": format!("Bearer {good}") }, "identitySource": good,
@@ -99,123 +83,144 @@ pub fn an_event_that_is_none_is_refused() {
         "version": "2.0", "type": "REQUEST", "routeArn": arn, "identitySource": [good], "routeKey": "GET /apps",
         "headers": { "authorization": good },
     });
-    let not = Refusal::NotATokenEvent;
-    let none = Refusal::MissingToken;
-    let texts = [
-        (of(json!("TOKEN")), None),
-        (json!({ "authorizationToken": good, "methodArn": arn, "x": [{}] }), None),
-        (request, Some(not.clone())),
-        (http_api, Some(not.clone())),
-        (of(json!("token")), Some(not.clone())),
-        (of(json!("TOKEN ")), Some(not.clone())),
-        (of(json!("")), Some(not.clone())),
-        (of(json!(null)), Some(not.clone())),
-        (of(json!(["TOKEN"])), Some(not.clone())),
-        (of(json!({ "TOKEN": 1 })), Some(not.clone())),
-        (of(json!(1)), Some(not.clone())),
-        (json!([of(json!("TOKEN"))]), Some(not.clone())),
-        (json!(["TOKEN", good, arn]), Some(not.clone())),
-        (json!(good), Some(not.clone())),
-        (json!(of(json!("TOKEN")).to_string()), Some(not.clone())),
-        (json!(null), Some(not.clone())),
-        (json!(5), Some(not.clone())),
-        (json!(true), Some(not.clone())),
-        (json!([]), Some(not.clone())),
-        (json!({}), Some(none.clone())),
-        (json!({ "source": "serverless-plugin-warmup" }), Some(none.clone())),
-        (json!({ "Records": [{ "body": good }] }), Some(none.clone())),
-        (json!({ "type": "TOKEN", "AuthorizationToken": good, "methodArn": arn }), Some(none.clone())),
-        (json!({ "type": "TOKEN", "authorization": good, "methodArn": arn }), Some(none.clone())),
-        (lacking(json!(null)), Some(none.clone())),
-        (lacking(json!(5)), Some(none.clone())),
-        (lacking(json!([good])), Some(none.clone())),
-        (lacking(json!({ "token": good })), Some(none.clone())),
-        (lacking(json!("")), Some(none.clone())),
+    let not_token_events = [
+        request,
+        http_api,
+        of(json!("token")),
+        of(json!("TOKEN ")),
+        of(json!("")),
+        of(json!(null)),
+        of(json!(["TOKEN"])),
+        of(json!({ "TOKEN": 1 })),
+        of(json!(1)),
+        json!([of(json!("TOKEN"))]),
+        json!(["TOKEN", good, arn]),
+        json!([good]),
+        json!(good),
+        json!("x"),
+        json!(token_event),
+        json!(null),
+        json!(5),
+        json!(-0.5),
+        json!(true),
+        json!([]),
     ];
-    let texts = texts.map(|(event, refusal)| (event.to_string(), refusal));
-    let with = |members: &str| of(json!("TOKEN")).to_string().replacen('{', &format!("{{{members},"), 1);
-    // RFC 8259 §4: what a reader makes of a name that stands twice is its own affair; here it chooses between no two.
-    let more = [
-        (with(r#""x":1,"x":2,"y":1e400,"z":"\ud800""#), None),
-        (with(&format!(r#""x":{}{}"#, "[".repeat(9_999), "]".repeat(9_999))), None),
-        (with(r#""type":"TOKEN""#), Some(not.clone())),
-        (with(r#""\u0074ype":"TOKEN""#), Some(not.clone())),
-        (with(r#""authorizationToken":"Bearer x""#), Some(not.clone())),
-        (with(r#""methodArn":null"#), Some(not.clone())),
-        (format!(" \n{}\t ", of(json!("TOKEN"))), None),
-        (r#"{"type":"TOKEN","authorizationToken":"\ud800","methodArn":"x"}"#.to_owned(), Some(not)),
-        (r#"{"type":"TOKEN","authorizationToken":"\u0042earer ","methodArn":"x"}"#.to_owned(), Some(none)),
+    // If a field occurs twice (RFC 8259 §4), neither value is used.
+    let broken = [
+        with(r#""type":"TOKEN""#),
+        with(r#""\u0074ype":"TOKEN""#),
+        with(r#""authorizationToken":"Bearer x""#),
+        with(r#""methodArn":null"#),
+        r#"{"type":"TOKEN","authorizationToken":"\ud800","methodArn":"x"}"#.to_owned(),
+        nested("[", "]", 100),
     ];
-    let authorizer = authorizer();
-    let mut wrong = Vec::new();
-    for (event, refusal) in texts.into_iter().chain(more) {
-        let outcome = decide(&authorizer, &event, NOW).outcome;
-        let right = match (&outcome, &refusal) {
-            (Outcome::Evaluated(evaluated), None) => evaluated.is_allowed(),
-            (Outcome::Refused(refused), Some(refusal)) => refused == refusal,
-            _ => false,
-        };
-        if !right {
-            wrong.push(format!("{}: {} instead of {refusal:?}", event.replace(&good, "JWT"), said(&outcome)));
-        }
+    let without_a_token = [
+        json!({}),
+        json!({ "source": "serverless-plugin-warmup" }),
+        json!({ "Records": [{ "body": good }] }),
+        json!({ "event": of(json!("TOKEN")) }),
+        json!({ "version": "2.0", "routeArn": arn, "identitySource": [good] }),
+        json!({ "x": "y".repeat(1_000_000) }),
+        json!({ "type": "TOKEN" }),
+        json!({ "type": "TOKEN", "methodArn": arn }),
+        json!({ "type": "TOKEN", "AuthorizationToken": good, "methodArn": arn }),
+        json!({ "type": "TOKEN", "authorization": good, "methodArn": arn }),
+        json!({ "type": "TOKEN", "authorization_token": good, "methodArn": arn }),
+        with_token(json!(null)),
+        with_token(json!(5)),
+        with_token(json!(true)),
+        with_token(json!([good])),
+        with_token(json!({ "token": good })),
+        with_token(json!("")),
+    ];
+    let empty = [
+        r#"{"type":"TOKEN","authorizationToken":"\u0042earer ","methodArn":"x"}"#.to_owned(),
+        nested(r#"{"a":"#, "}", 100),
+    ];
+    let texts = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>();
+    let not_token_events = texts(&not_token_events).into_iter().chain(broken).map(|event| (event, "not_a_token_event"));
+    let without_a_token = texts(&without_a_token).into_iter().chain(empty).map(|event| (event, "missing_token"));
+    for ((attack, reason), control) in not_token_events.chain(without_a_token).zip(controls.iter().cycle()) {
+        let name = attack.replace(&good, "JWT");
+        let source = "API Gateway developer guide, Input to an API Gateway Lambda authorizer";
+        rows.event(source, name, attack, reason, control.clone());
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-#[test]
-pub fn a_good_token_for_an_arn_that_is_none_is_a_fault_and_a_bad_one_a_refusal() {
-    // Source: service authorization reference, "Resource types defined by Amazon API Gateway".
-    let authorizer = authorizer();
-    let good = good();
-    let mut wrong = Vec::new();
-    let arns: Vec<Value> = [
+/// A good token for an unusable ARN is a fault; a bad token is refused.
+pub fn an_unusable_method_arn_is_a_fault(rows: &mut Rows) {
+    let good = rows.good();
+    let forged = keys::attacker().named("main").token(&rows.claims());
+    let stage = |stage: &str| json!(format!("arn:aws:execute-api:us-east-1:123456789012:{stage}"));
+    let prefix = |prefix: &str| json!(format!("{prefix}:abcdef1234/prod/GET/apps"));
+    let mut arns: Vec<Option<Value>> = [
         "",
         "*",
         "arn",
+        "x",
+        "GET /apps",
         "GET/apps",
         "/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012",
-        "arn:aws:execute-api:eu-west-1:123456789012:",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod//apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3//GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:/prod/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:*/prod/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/*/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/*",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/get/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/pr?d/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/${stageVariables.x}/GET/apps",
-        "arn:aws:execute-api:eu-west-1:*:a1b2c3/prod/GET/apps",
-        "arn:aws:execute-api:*:123456789012:a1b2c3/prod/GET/apps",
-        "arn:aws:execute-api:eu-west-1::a1b2c3/prod/GET/apps",
-        "arn:*:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
-        "arn:aws:*:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
-        "arn:aws:s3:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
-        "arn:aws:lambda:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod /GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prод/GET/apps",
-        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod\n/GET/apps",
-        " arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
-        "Arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/apps",
+        ":::::",
+        "arn:aws:execute-api:us-east-1:123456789012",
     ]
-    .map(Value::from)
-    .into_iter()
-    .chain([json!(null), json!(5), json!([format!("{STAGE}/GET/apps")]), json!({})])
-    .collect();
+    .map(|text| Some(json!(text)))
+    .into();
+    arns.extend(
+        [
+            "",
+            "abcdef1234",
+            "abcdef1234/",
+            "abcdef1234/prod",
+            "abcdef1234/prod/",
+            "abcdef1234/prod//apps",
+            "abcdef1234//GET/apps",
+            "/prod/GET/apps",
+            "*/prod/GET/apps",
+            "abc*/prod/GET/apps",
+            "abcdef1234/*/GET/apps",
+            "abcdef1234/prod/*/apps",
+            "abcdef1234/prod/*",
+            "abcdef1234/prod/get/apps",
+            "abcdef1234/pr?d/GET/apps",
+            "abcdef1234/${stageVariables.x}/GET/apps",
+            "abcdef1234/prod /GET/apps",
+            "abcdef1234/prод/GET/apps",
+            "abcdef1234/prod\n/GET/apps",
+        ]
+        .map(|text| Some(stage(text))),
+    );
+    arns.extend(
+        [
+            "arn:aws:execute-api:us-east-1:*",
+            "arn:aws:execute-api:us-east-1:",
+            "arn:aws:execute-api:*:123456789012",
+            "arn:aws:execute-api::123456789012",
+            "arn:aws:*:us-east-1:123456789012",
+            "arn:aws:s3:us-east-1:123456789012",
+            "arn:aws:lambda:us-east-1:123456789012",
+            "arn:*:execute-api:us-east-1:123456789012",
+            "arn::execute-api:us-east-1:123456789012",
+            " arn:aws:execute-api:us-east-1:123456789012",
+            "Arn:aws:execute-api:us-east-1:123456789012",
+            "ARN:aws:execute-api:us-east-1:123456789012",
+            "urn:aws:execute-api:us-east-1:123456789012",
+        ]
+        .map(|text| Some(prefix(text))),
+    );
+    let function = "arn:aws:lambda:us-east-1:123456789012:function/prod/GET/apps";
+    let others = [json!(function), json!(null), json!(5), json!([format!("{API}/GET/apps")]), json!({})];
+    arns.extend(others.map(Some).into_iter().chain([None]));
     for arn in arns {
-        let event = |token: &str| json!({ "type": "TOKEN", "authorizationToken": token, "methodArn": arn }).to_string();
-        let outcome = decide(&authorizer, &event(&good), NOW).outcome;
-        if !matches!(outcome, Outcome::Fault(Fault::MethodArnUnusable)) {
-            wrong.push(format!("{arn}: {}", said(&outcome)));
-        }
-        let outcome = decide(&authorizer, &event("Bearer x.y.z"), NOW).outcome;
-        if !matches!(&outcome, Outcome::Refused(Refusal::BadBase64 { part: "header" })) {
-            wrong.push(format!("{arn}, bad token: {}", said(&outcome)));
+        for (token, reason) in
+            [(&*good, "MethodArnUnusable"), ("Bearer x.y.z", "bad_base64 header"), (&forged, "bad_signature")]
+        {
+            let mut attack = json!({ "type": "TOKEN", "authorizationToken": token });
+            if let Some(arn) = &arn {
+                attack["methodArn"] = arn.clone();
+            }
+            let source = "Service authorization reference, Resource types defined by Amazon API Gateway";
+            rows.event(source, format!("{arn:?}, {reason}"), attack.to_string(), reason, event(&good));
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

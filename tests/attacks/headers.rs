@@ -1,22 +1,18 @@
 //! JOSE header members that change what a token means: `crit`, `b64`, `typ`, `cty`, and nesting.
 
-use okta_authorizer::token::Refusal;
+use okta_authorizer_testkit::keys::{self, encode};
 use serde_json::json;
 
-use crate::{
-    table::{HEADER, Row, authorizer, good, good_claims, hold, spliced},
-    test_keys::{self, encode},
-};
+use crate::table::{HEADER, Rows, parts, spliced};
 
-#[test]
-pub fn a_critical_extension_is_refused_whatever_it_says() {
-    const SOURCE: &str = "RFC 7515 §4.1.11; CVE-2026-32597";
-    let twin = r#"{"alg":"RS256","kid":"main","b64":true,"x":1}"#;
-    let rows = [
+pub fn every_critical_extension_is_refused(rows: &mut Rows) {
+    for member in [
         r#""crit":["exp"],"exp":4102444800"#,
         r#""crit":["b64"],"b64":true"#,
         r#""crit":["b64"],"b64":false"#,
         r#""crit":["b64"]"#,
+        r#""crit":["x"],"x":1"#,
+        r#""crit":["typ"],"typ":"JWT""#,
         r#""crit":["http://example.com/UNDEFINED"],"http://example.com/UNDEFINED":true"#,
         r#""crit":["alg"]"#,
         r#""crit":["crit"]"#,
@@ -26,120 +22,78 @@ pub fn a_critical_extension_is_refused_whatever_it_says() {
         r#""crit":[null]"#,
         r#""crit":[["b64"]]"#,
         r#""crit":"b64""#,
+        r#""crit":"exp""#,
         r#""crit":{}"#,
         r#""crit":{"b64":true}"#,
         r#""crit":null"#,
         r#""crit":false"#,
         r#""crit":0"#,
         r#""\u0063rit":["b64"]"#,
-    ]
-    .map(|member| Row::header(SOURCE, spliced(member, HEADER), Refusal::CriticalHeader, twin));
-    hold(&authorizer(), rows.into());
+    ] {
+        let control = spliced(r#""b64":true,"x":1"#, HEADER);
+        rows.header("RFC 7515 §4.1.11; CVE-2026-32597", spliced(member, HEADER), "critical_header", control);
+    }
 }
 
-#[test]
-pub fn a_payload_is_base64url_whatever_b64_says() {
-    // RFC 7797 §3: the payload as it is, signed as it is.
-    let claims = json!({ "iss": "x" }).to_string();
-    assert!(!claims.contains('.'), "the payload is to be one part");
-    let header = r#"{"alg":"RS256","kid":"main","b64":false}"#;
-    let raw = test_keys::main().seal(&format!("{}.{claims}", encode(header)));
-    let rows = vec![
-        Row::new("RFC 7797 §3", "a payload that is not encoded", raw, Refusal::BadBase64 { part: "payload" }, good()),
-        Row::new(
-            "RFC 7515 §7.1, appendix F",
-            "a detached payload",
-            {
-                let [header, _, signature]: [String; 3] = parts(&good());
-                format!("{header}..{signature}")
-            },
-            Refusal::BadJson { part: "payload" },
-            good(),
-        ),
+pub fn the_payload_is_always_base64url(rows: &mut Rows) {
+    let good = rows.good();
+    let [header, _, signature] = parts(&good);
+    // RFC 7797 §3: the payload as it is, signed as it is. It has no dot, so it is one part.
+    let raw = format!(r#"{}.{{"iss":"x"}}"#, encode(spliced(r#""b64":false"#, HEADER)));
+    rows.token("RFC 7797 §3", "a payload as it is", keys::main().seal(&raw), "bad_base64 payload", &good);
+    let detached = format!("{header}..{signature}");
+    rows.token("RFC 7515 appendix F", "a detached payload", detached, "bad_json payload", good);
+}
+
+pub fn a_token_in_a_token_is_refused(rows: &mut Rows) {
+    const SOURCE: &str = "RFC 7519 §5.2, §5.3, appendix A.2";
+    let (good, claims) = (rows.good(), rows.claims());
+    let header = spliced(r#""cty":"JWT""#, HEADER);
+    let control = keys::main().sign(&header, claims.to_string());
+    let string = json!(good).to_string();
+    let replicated = spliced(&format!(r#""iss":{},"sub":"x""#, claims["iss"]), HEADER);
+    for (name, key, header, payload, reason) in [
+        ("a nested JWT, signed by the issuer", keys::main(), &header, &good, "bad_json payload"),
+        ("a nested JWT as a JSON string", keys::main(), &header, &string, "bad_json payload"),
+        ("a nested JWT, signed by a stranger", keys::attacker(), &header, &good, "bad_json payload"),
+        ("claims in a claim", keys::main(), &header, &json!({ "jwt": claims }).to_string(), "missing_claim iss"),
+        ("claims only in the header", keys::main(), &replicated, &"{}".to_owned(), "missing_claim iss"),
+    ] {
+        rows.token(SOURCE, name, key.sign(header, payload), reason, &control);
+    }
+}
+
+pub fn typ_is_absent_or_that_of_an_access_token(rows: &mut Rows) {
+    let accepted = [
+        "JWT",
+        "jwt",
+        "Jwt",
+        "at+jwt",
+        "At+JWT",
+        "AT+JWT",
+        "application/at+jwt",
+        "APPLICATION/AT+JWT",
+        "Application/At+Jwt",
     ];
-    hold(&authorizer(), rows);
-}
-
-fn parts(token: &str) -> [String; 3] {
-    token.split('.').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap()
-}
-
-#[test]
-pub fn a_token_inside_a_token_is_no_token() {
-    let inner = good();
-    let header = r#"{"alg":"RS256","kid":"main","cty":"JWT"}"#;
-    let rows = vec![
-        Row::new(
-            "RFC 7519 §5.2, appendix A.2",
-            "a nested JWT, signed by the issuer",
-            test_keys::main().sign(header, &inner),
-            Refusal::BadJson { part: "payload" },
-            test_keys::main().sign(header, good_claims().to_string()),
-        ),
-        Row::new(
-            "RFC 7519 §5.2",
-            "a nested JWT as a JSON string",
-            test_keys::main().sign(header, json!(inner).to_string()),
-            Refusal::BadJson { part: "payload" },
-            good(),
-        ),
-        Row::new(
-            "RFC 7519 §5.2",
-            "a nested JWT, wrapped by a stranger",
-            test_keys::attacker().named("main").sign(header, &inner),
-            Refusal::BadJson { part: "payload" },
-            good(),
-        ),
-        Row::new(
-            "RFC 7519 §5.2",
-            "claims in a claim",
-            test_keys::main().sign(HEADER, json!({ "jwt": good_claims() }).to_string()),
-            Refusal::MissingClaim { claim: "iss" },
-            good(),
-        ),
-        Row::new(
-            "RFC 7519 §5.3",
-            "claims replicated in the header alone",
-            test_keys::main()
-                .sign(spliced(r#""iss":"https://example.okta.com/oauth2/default","sub":"x""#, HEADER), "{}"),
-            Refusal::MissingClaim { claim: "iss" },
-            good(),
-        ),
+    let refused = [
+        ("RFC 7515 §4.1.9", &["", "JWS", "JWE", "JOSE", "JOSE+JSON", "at", "text/at+jwt"][..]),
+        ("RFC 7515 §4.1.9", &["application/application/at+jwt", "application/dpop+jwt"]),
+        ("RFC 8725 §3.11", &["at+jwt ", " JWT", "jwt ", "at+jwt;charset=utf-8", "at+jwt;v=1", "at+jwt\0"]),
+        ("RFC 8725 §3.11, §2.8: cross-JWT confusion", &["id+jwt", "client-authentication+jwt"]),
+        ("OpenID Connect Back-Channel Logout 1.0 §2.4", &["logout+jwt"]),
+        ("RFC 8417 §2.3", &["secevent+jwt"]),
+        ("RFC 9449 §4.2", &["dpop+jwt"]),
+        ("RFC 9101 §10.8", &["oauth-authz-req+jwt"]),
+        ("RFC 9701 §5", &["token-introspection+jwt"]),
+        ("RFC 9068 §2.1", &["application/jwt"]),
+        ("RFC 7515 §5.3: no normalization", &["ＪＷＴ"]),
     ];
-    hold(&authorizer(), rows);
-}
-
-#[test]
-pub fn the_type_is_absent_or_an_access_tokens() {
-    let header = |typ: &str| format!(r#"{{"alg":"RS256","kid":"main","typ":{typ}}}"#);
-    let good =
-        [r#""JWT""#, r#""jwt""#, r#""at+jwt""#, r#""At+JWT""#, r#""application/at+jwt""#, r#""APPLICATION/AT+JWT""#];
-    let bad = [
-        ("null", "RFC 7515 §4.1.9"),
-        ("5", "RFC 7515 §4.1.9"),
-        ("true", "RFC 7515 §4.1.9"),
-        (r#"["at+jwt"]"#, "RFC 7515 §4.1.9"),
-        ("{}", "RFC 7515 §4.1.9"),
-        (r#""""#, "RFC 7515 §4.1.9"),
-        (r#""JWS""#, "RFC 7515 §4.1.9"),
-        (r#""JOSE""#, "RFC 7515 §4.1.9"),
-        (r#""JOSE+JSON""#, "RFC 7515 §4.1.9"),
-        (r#""at+jwt ""#, "RFC 8725 §3.11"),
-        (r#"" JWT""#, "RFC 8725 §3.11"),
-        (r#""at+jwt;charset=utf-8""#, "RFC 8725 §3.11"),
-        (r#""id+jwt""#, "RFC 8725 §3.11, §2.8: cross-JWT confusion"),
-        (r#""logout+jwt""#, "OpenID Connect Back-Channel Logout 1.0 §2.4"),
-        (r#""secevent+jwt""#, "RFC 8417 §2.3"),
-        (r#""dpop+jwt""#, "RFC 9449 §4.2"),
-        (r#""oauth-authz-req+jwt""#, "RFC 9101 §10.8"),
-        (r#""token-introspection+jwt""#, "RFC 9701 §5"),
-        (r#""client-authentication+jwt""#, "RFC 8725 §3.11"),
-        (r#""application/jwt""#, "RFC 9068 §2.1"),
-        (r#""application/application/at+jwt""#, "RFC 7515 §4.1.9"),
-        (r#""at+jwt\u0000""#, "RFC 8725 §3.11"),
-        (r#""ＪＷＴ""#, "RFC 7515 §5.3: no normalization"),
-    ];
-    let rows = bad.into_iter().zip(good.iter().cycle());
-    let rows = rows.map(|((bad, source), good)| Row::header(source, header(bad), Refusal::WrongType, header(good)));
-    hold(&authorizer(), rows.collect());
+    let refused = refused.iter().flat_map(|(source, types)| types.iter().map(|typ| (*source, json!(typ))));
+    let others = [json!(null), json!(5), json!(true), json!(["at+jwt"]), json!(["JWT"]), json!({})];
+    let refused = refused.chain(others.map(|typ| ("RFC 7515 §4.1.9", typ)));
+    for ((source, attack), control) in refused.zip(accepted.iter().cycle()) {
+        let [attack, control] =
+            [attack, json!(control)].map(|typ| json!({ "alg": "RS256", "kid": "main", "typ": typ }).to_string());
+        rows.header(source, attack, "wrong_type", control);
+    }
 }

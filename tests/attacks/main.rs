@@ -1,5 +1,9 @@
-//! What an adversary would try, at library level: tokens that must be refused for exactly one reason, each with its source and a
-//! good twin; and random claims, rules and paths against an IAM and a reading of the rules that were written here.
+//! What an adversary would try, and random policies.
+//!
+//! The tables hold attacks as data: each is an event that must be refused for one reason, with its
+//! source and a control that must be allowed. They run twice, from one list: `in_process` through
+//! the library, and `over_the_wire` against the real binary. `policy` checks the policies of random
+//! rules, claims and requests.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
 
@@ -7,11 +11,11 @@ mod algorithms;
 mod claims;
 mod encodings;
 mod events;
-mod forgeries;
 mod headers;
+mod in_process;
 mod keys;
 mod logs;
+mod over_the_wire;
 mod policy;
+mod signatures;
 mod table;
-
-use okta_authorizer_testkit::keys as test_keys;

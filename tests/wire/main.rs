@@ -16,7 +16,6 @@ mod logs;
 mod metrics;
 mod policies;
 mod tls;
-mod tokens;
 
 use okta_authorizer_testkit::{
     arn,

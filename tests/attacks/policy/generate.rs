@@ -1,5 +1,5 @@
-//! Random rules, claims and requests. Characters that mean something to IAM, to a URL or to a path
-//! are favoured, and so is what the rules are about: a request that nothing speaks of shows little.
+//! Random rules, claims and requests. Characters with a meaning in IAM, in a URL or in a path are
+//! frequent. So are requests that the rules are about, because others show little.
 
 use okta_authorizer_testkit::{
     METHODS,
@@ -16,25 +16,26 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone)]
 pub struct Case {
     pub rules: Vec<Rule>,
-    /// Beside those that make a token valid.
+    /// In addition to those that make a token valid.
     pub claims: Map<String, Value>,
     pub requests: Vec<Request>,
     pub max_bytes: usize,
     pub path_guard: bool,
 }
 
-/// How a request comes about, once rules and claims are known.
+/// How a request is made from rules and claims.
 #[derive(Debug, Clone)]
 pub enum Request {
     /// Anything.
     Random { method: &'static str, path: String },
-    /// What a rule grants or denies by some value, and then a change to it.
+    /// What a rule grants or denies for some bindings, and perhaps a change to it.
     Aimed {
         rule: Index,
         route: Index,
         bindings: Index,
         method: Index,
-        behind: String,
+        /// The path below a route's wildcard.
+        below: String,
         change: Option<(Index, String, bool)>,
     },
 }
@@ -44,136 +45,31 @@ const CAPTURES: [&str; 4] = ["a", "b_2", "name", "z"];
 const WORDS: [&str; 6] = ["a", "b", "acme", "umbra", "7", "A"];
 const SEPARATORS: [&str; 6] = [":", "-", "a", "::", "_", "."];
 
-/// As long as a captured value may be: four of them make a resource longer than IAM takes.
+/// The longest value that a capture accepts. Four of them make a resource that is too long for IAM.
 const LONG: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-/// What a claim's value is made of.
+/// The parts of a claim's value.
+#[rustfmt::skip] // one item per line otherwise
 const IN_VALUES: [&str; 42] = [
-    LONG,
-    "xxxxxxxx",
-    "a",
-    "a",
-    "b",
-    "acme",
-    "umbra",
-    "7",
-    "A",
-    ":",
-    ":",
-    ":",
-    "-",
-    "_",
-    ".",
-    "..",
-    "*",
-    "?",
-    "$",
-    "${aws:username}",
-    "${*}",
-    "/",
-    "//",
-    "/*",
-    "\\",
-    "%",
-    "%2e",
-    "%2F",
-    "%2a",
-    " ",
-    "+",
-    "@",
-    "é",
-    "\u{202e}",
-    "\0",
-    "\n",
-    "\"",
-    "'",
-    "{a}",
-    "~",
-    "=,!",
-    ";",
+    LONG, "xxxxxxxx", "a", "a", "b", "acme", "umbra", "7", "A", ":", ":", ":", "-", "_", ".", "..", "*", "?", "$",
+    "${aws:username}", "${*}", "/", "//", "/*", "\\", "%", "%2e", "%2F", "%2a", " ", "+", "@", "é", "\u{202e}", "\0",
+    "\n", "\"", "'", "{a}", "~", "=,!", ";",
 ];
 
-/// What a route's text is made of: all that the language takes.
+/// The parts of a route's text: everything that the language accepts.
 const IN_ROUTES: [&str; 23] = [
     LONG, "a", "a", "b", "acme", "umbra", "7", "A", ".", "..", "-", "_", "~", "@", "+", "=", ",", ":", "!", "%20",
     "%C3%A9", "(&)", "';",
 ];
 
-/// What a path is made of.
+/// The parts of a path.
+#[rustfmt::skip] // one item per line otherwise
 const IN_PATHS: [&str; 73] = [
-    "/",
-    "/",
-    "/",
-    "/",
-    "/",
-    "/",
-    "a",
-    "a",
-    "b",
-    "acme",
-    "umbra",
-    "7",
-    "A",
-    ":",
-    "-",
-    ".",
-    ".",
-    "..",
-    "..",
-    "/../",
-    "/./",
-    "/..",
-    "/.",
-    "...",
-    "\\",
-    "\\..\\",
-    "*",
-    "?",
-    "$",
-    "${*}",
-    "%",
-    "%%",
-    "2",
-    "5",
-    "e",
-    "E",
-    "f",
-    "c",
-    "2e",
-    "2F",
-    "%2e",
-    "%2E",
-    "%2f",
-    "%2F",
-    "%5c",
-    "%5C",
-    "%25",
-    "%252e",
-    "%252E",
-    "%252f",
-    "%255c",
-    "%32",
-    "%65",
-    "%45",
-    "%66",
-    "%09",
-    "%0D",
-    "%250a",
-    "%30",
-    "%c0%ae",
-    "%C1%9C",
-    "%25%32%65",
-    "%00",
-    "%09",
-    "%20",
-    "%C3%A9",
-    ";",
-    "..;",
-    ".;",
-    "%3b",
-    "é",
-    "~",
-    " ",
+    "/", "/", "/", "/", "/", "/", "a", "a", "b", "acme", "umbra", "7", "A", ":", "-", ".", ".", "..", "..", "/../",
+    "/./", "/..", "/.", "...", "\\", "\\..\\", "*", "?", "$", "${*}", "%", "%%", "2", "5", "e", "E", "f", "c", "2e",
+    "2F", "%2e", "%2E", "%2f", "%2F", "%5c", "%5C", "%25", "%252e", "%252E", "%252f", "%255c", "%32", "%65", "%45",
+    "%66", "%09", "%0D", "%250a", "%30", "%c0%ae", "%C1%9C", "%25%32%65", "%00", "%09", "%20", "%C3%A9", ";", "..;",
+    ".;", "%3b", "é", "~", " ",
 ];
 
 fn of(parts: &'static [&'static str], count: std::ops::Range<usize>) -> impl Strategy<Value = String> + Clone {
@@ -201,7 +97,7 @@ fn claims() -> impl Strategy<Value = Map<String, Value>> {
             1 => select(vec![json!(null), json!(true), json!(1.5), json!({ "a": "b" }), json!(["a", 7]), json!([["a"]])]),
         ]
     };
-    // Values that look like what okta-dac puts into tokens, most of them well made.
+    // Values like those of okta-dac, most of them well-formed.
     let tenant = (select(&WORDS[..]), select(&WORDS[..]), of(&IN_VALUES, 0..3))
         .prop_map(|(id, name, users)| format!("{id}:{name}:{users}"));
     let tenants = prop_oneof![vec(tenant, 1..4).prop_map(Value::from), value()];
@@ -215,7 +111,7 @@ fn claims() -> impl Strategy<Value = Map<String, Value>> {
     ];
     let uid = prop_oneof![select(&WORDS[..]).prop_map(str::to_owned), of(&IN_VALUES, 0..4)];
     (uid, groups, tenants, scopes, value(), value()).prop_map(|(uid, groups, tenants, scopes, dept, odd)| {
-        let Value::Object(mut claims) = scopes else { unreachable!("made above") };
+        let Value::Object(mut claims) = scopes else { unreachable!("scopes are objects") };
         claims.extend(
             [("uid", json!(uid)), ("groups", groups), ("tenants", tenants), ("dept", dept), ("x y\"z", odd)]
                 .map(|(name, value)| (name.to_owned(), value)),
@@ -242,7 +138,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     })
 }
 
-/// Text in front, between captures and behind, and whether the captures come in reverse.
+/// The text before, between and after the captures, and whether the captures are reversed.
 type PatternParts = (String, Vec<&'static str>, String, bool);
 
 fn pattern_parts() -> impl Strategy<Value = PatternParts> {
@@ -250,19 +146,19 @@ fn pattern_parts() -> impl Strategy<Value = PatternParts> {
     (edge(), vec(prop_oneof![4 => Just(":"), 1 => select(&SEPARATORS[..])], 3), edge(), proptest::bool::weighted(0.2))
 }
 
-fn pattern(names: &[&str], (front, between, behind, reversed): PatternParts) -> String {
+fn pattern(names: &[&str], (before, between, after, reversed): PatternParts) -> String {
     let mut names = names.to_vec();
     if reversed {
         names.reverse();
     }
-    let mut pattern = front;
+    let mut pattern = before;
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
             pattern.push_str(between[index - 1]);
         }
         pattern.extend(["{", name, "}"]);
     }
-    pattern.push_str(&behind);
+    pattern.push_str(&after);
     if pattern.is_empty() { "acme".to_owned() } else { pattern }
 }
 
@@ -303,15 +199,15 @@ pub fn request() -> impl Strategy<Value = Request> {
     let path = prop_oneof![30 => path.prop_map(|path| format!("/{path}")), 1 => Just(String::new())];
     let random = (method, path).prop_map(|(method, path)| Request::Random { method, path });
     let change = (any::<Index>(), of(&IN_PATHS, 1..4), any::<bool>());
-    let behind = of(&IN_PATHS, 0..6);
+    let below = of(&IN_PATHS, 0..6);
     let index = || any::<Index>();
-    let aimed = (index(), index(), index(), index(), behind, proptest::option::weighted(0.3, change)).prop_map(
-        |(rule, route, bindings, method, behind, change)| Request::Aimed {
+    let aimed = (index(), index(), index(), index(), below, proptest::option::weighted(0.3, change)).prop_map(
+        |(rule, route, bindings, method, below, change)| Request::Aimed {
             rule,
             route,
             bindings,
             method,
-            behind,
+            below,
             change,
         },
     );
@@ -321,23 +217,23 @@ pub fn request() -> impl Strategy<Value = Request> {
 impl Request {
     /// The method and the path.
     pub fn to(&self, rules: &[Rule], claims: &Map<String, Value>) -> (String, String) {
-        let (rule, route, bindings, method, behind, change) = match self {
+        let (rule, route, bindings, method, below, change) = match self {
             Self::Random { method, path } => return ((*method).to_owned(), path.clone()),
-            Self::Aimed { rule, route, bindings, method, behind, change } => {
-                (rule, route, bindings, method, behind, change)
+            Self::Aimed { rule, route, bindings, method, below, change } => {
+                (rule, route, bindings, method, below, change)
             }
         };
         let rule = rule.get(rules);
         let route = route.get(&rule.routes);
         let matches = rule.all_bindings(claims);
-        // If the claims do not match, the path has the values of somebody else.
+        // If the claims do not match, the path has the values of another user.
         let bound = if matches.is_empty() { Bindings::new() } else { bindings.get(&matches).clone() };
         let (route_method, template) = route.split_once(' ').unwrap();
         let method = if route_method == "ANY" { *method.get(&METHODS) } else { route_method };
         let (template, star) = template.strip_suffix('*').map_or((template, false), |above| (above, true));
         let mut path = fill(template, &complete(bound));
         if star {
-            path = format!("{}/{behind}", path.trim_end_matches('/'));
+            path = format!("{}/{below}", path.trim_end_matches('/'));
         }
         if let Some((at, text, replace)) = change {
             let places: Vec<_> = path.char_indices().map(|(at, _)| at).skip(1).chain([path.len()]).collect();

@@ -1,4 +1,4 @@
-//! The same policies for an evaluator that somebody else wrote.
+//! The same policies for an IAM evaluator of somebody else.
 
 use std::{env, fs::File, io::Write as _};
 
@@ -13,9 +13,9 @@ use super::{
     properties::{answers, settings},
 };
 
-/// One policy a line, with method ARNs and our verdicts on them. `.ci/iam-oracle` replays them.
+/// Writes one policy per line, with method ARNs and our verdicts on them.
 #[test]
-#[ignore = "writes the file that ORACLE_OUT names, for .ci/iam-oracle"]
+#[ignore = "writes the file that ORACLE_OUT names, for .ci/iam-oracle.sh"]
 fn pairs_for_a_foreign_oracle() {
     let path = env::var_os("ORACLE_OUT").expect("ORACLE_OUT names the file to write");
     let mut file = File::create(path).unwrap();
@@ -25,8 +25,8 @@ fn pairs_for_a_foreign_oracle() {
     for _ in 0..cases {
         let case = case().new_tree(&mut runner).unwrap().current();
         let answers = answers(&case).unwrap();
-        // It reads a `*` in a request as a question about all requests, a dot in its patterns is no line break, and it knows no
-        // resource with an empty path.
+        // The evaluator takes a `*` in a request as a question about all requests. In its patterns, a
+        // dot does not match a line break. It does not know resources with an empty path.
         let plain = |arn: &str| !arn.contains('*') && !arn.contains(char::is_control);
         let answerable = answers.iter().filter(|answer| answer.path.len() > 1 && plain(&answer.arn));
         let arns: Vec<_> = answerable.map(|answer| answer.arn.as_str()).collect();

@@ -1,11 +1,15 @@
-//! The properties. `PROPTEST_CASES` says how many cases are tried, `PROPTEST_RNG_SEED` which.
+//! The properties. `PROPTEST_CASES` is the number of cases, `PROPTEST_RNG_SEED` chooses them.
 
 use std::{cell::Cell, env};
 
 use okta_authorizer::decision::{Evaluated, Outcome};
 use okta_authorizer_testkit::{
+    API, Failures, arn,
     backend_path::{as_a_backend_reads_it, has_dot_segments},
+    env::Env,
+    event_for,
     iam::{Policy, Verdict, matches},
+    keys::{self, jwks},
     reference_rules::{Meaning, read, toml},
 };
 use proptest::test_runner::{Config as Settings, RngSeed, TestCaseError, TestRunner};
@@ -13,12 +17,12 @@ use serde_json::{Map, Value};
 
 use super::generate::{Case, case};
 use crate::{
-    table::{NOW, STAGE, authorizer_ruled_by, decide, event_for, good, good_claims, said},
-    test_keys,
+    in_process::{NOW, authorizer, decide, written},
+    table::good_claims,
 };
 
-/// Cases that are the same in every run, unless the environment says otherwise: a red CI should be
-/// so for everybody. Nothing is written to disk.
+/// The same cases in every run, unless the environment chooses others, because a failure in CI
+/// should be a failure everywhere. Nothing is written to disk.
 pub fn settings(cases: u32) -> Settings {
     let seed =
         if env::var_os("PROPTEST_RNG_SEED").is_some() { Settings::default().rng_seed } else { RngSeed::Fixed(1) };
@@ -26,7 +30,7 @@ pub fn settings(cases: u32) -> Settings {
     Settings { cases, rng_seed: seed, failure_persistence: None, max_shrink_iters: 20_000, ..Settings::default() }
 }
 
-/// What was asked, and the policy that was made for it.
+/// A request, and the policy of the response to it.
 pub struct Answered {
     pub method: String,
     pub path: String,
@@ -38,40 +42,41 @@ pub struct Answered {
 
 /// The claims of the case's token.
 fn claims(case: &Case) -> Map<String, Value> {
-    let mut claims = good_claims().as_object().unwrap().clone();
+    let mut claims = good_claims(NOW).as_object().unwrap().clone();
     claims.extend(case.claims.clone());
     claims
 }
 
-/// Asks for each of the case's requests, with one token, an authorizer of the case's rules.
+/// Sends the case's requests, all with one token, to an authorizer with the case's rules.
 pub fn answers(case: &Case) -> Result<Vec<Answered>, String> {
     let claims = claims(case);
     let rules = toml(&case.rules);
-    let max_bytes = case.max_bytes.to_string();
-    let path_guard = if case.path_guard { "on" } else { "off" };
-    let authorizer = authorizer_ruled_by(&rules, &[("POLICY_MAX_BYTES", &max_bytes), ("PATH_GUARD", path_guard)])
-        .map_err(|error| format!("{error}\n{rules}"))?;
-    let token = test_keys::main().token(&Value::Object(claims.clone()));
+    let env = Env::pinned(&jwks(&[keys::main()]))
+        .with("POLICY_MAX_BYTES", case.max_bytes.to_string())
+        .with("PATH_GUARD", if case.path_guard { "on" } else { "off" });
+    let authorizer = authorizer(&env, Some(&rules)).map_err(|error| format!("{error}\n{rules}"))?;
+    let token = keys::main().token(&Value::Object(claims.clone()));
     let answer = |(method, path): (String, String)| {
-        let arn = format!("{STAGE}/{method}{path}");
+        let arn = format!("{API}/{method}{path}");
         let Outcome::Evaluated(evaluated) = decide(&authorizer, &event_for(&token, &arn), NOW).outcome else {
             return Err(format!("a good token is refused: {claims:?}"));
         };
         let document = serde_json::from_str(evaluated.document.json()).unwrap();
-        let policy = Policy::read(&document, STAGE, case.max_bytes).map_err(|wrong| format!("{wrong}: {document}"))?;
+        let policy = Policy::read(&document, API, case.max_bytes).map_err(|wrong| format!("{wrong}: {document}"))?;
         Ok(Answered { method, path, arn, evaluated, document, policy })
     };
     case.requests.iter().map(|request| answer(request.to(&case.rules, &claims))).collect()
 }
 
-#[derive(Default)]
+/// Counts, because a generator that rarely hits the rules would show little.
+#[derive(Debug, Default)]
 struct Seen {
     pairs: Cell<u32>,
     allowed: Cell<u32>,
-    allowed_by_a_star: Cell<u32>,
+    allowed_by_a_wildcard: Cell<u32>,
     denied_by_a_rule: Cell<u32>,
     hostile_and_granted: Cell<u32>,
-    left_out: Cell<u32>,
+    omitted: Cell<u32>,
 }
 
 fn count(cell: &Cell<u32>) {
@@ -79,29 +84,17 @@ fn count(cell: &Cell<u32>) {
 }
 
 #[test]
-fn no_policy_allows_what_the_rules_do_not_and_each_is_right_for_every_route() {
+fn a_policy_allows_exactly_what_the_rules_grant() {
     let seen = Seen::default();
-    let cases = settings(2_500);
-    let (tried, mut runner) = (cases.cases, TestRunner::new(cases));
+    let settings = settings(2_500);
+    let (cases, mut runner) = (settings.cases, TestRunner::new(settings));
     let result = runner.run(&case(), |case| check(&case, &seen).map_err(TestCaseError::fail));
-    if let Err(fault) = result {
-        panic!("{fault}");
+    assert!(result.is_ok(), "{}", result.unwrap_err());
+    println!("{cases} cases, pairs of policy and request: {seen:#?}");
+    for cell in [&seen.allowed, &seen.allowed_by_a_wildcard, &seen.denied_by_a_rule, &seen.hostile_and_granted] {
+        assert!(cell.get() > cases / 10, "the cases rarely hit the rules: {seen:#?}");
     }
-    println!(
-        "{tried} cases, {} pairs of policy and request: {} allowed, {} of them by a wildcard; {} that a rule denies; {} hostile \
-         paths under a granted wildcard; {} with resources left out",
-        seen.pairs.get(),
-        seen.allowed.get(),
-        seen.allowed_by_a_star.get(),
-        seen.denied_by_a_rule.get(),
-        seen.hostile_and_granted.get(),
-        seen.left_out.get()
-    );
-    // A generator that hits nothing shows nothing.
-    for cell in [&seen.allowed, &seen.allowed_by_a_star, &seen.denied_by_a_rule, &seen.hostile_and_granted] {
-        assert!(cell.get() > tried / 10, "the cases have become too tame");
-    }
-    assert!(seen.left_out.get() > 0 || tried < 500, "the cases have become too tame");
+    assert!(seen.omitted.get() > 0 || cases < 500, "the cases rarely hit the rules: {seen:#?}");
 }
 
 fn check(case: &Case, seen: &Seen) -> Result<(), String> {
@@ -110,118 +103,110 @@ fn check(case: &Case, seen: &Seen) -> Result<(), String> {
     let meaning: Meaning = read(&case.rules, &claims).expect("a case has few claim values");
     for made in &answers {
         if made.evaluated.omitted_resources > 0 {
-            count(&seen.left_out);
+            count(&seen.omitted);
         }
-        if made.evaluated.is_allowed() != (made.policy.verdict(&made.arn) == Verdict::Allowed) {
+        let verdict = made.policy.verdict(&made.arn);
+        if made.evaluated.is_allowed() != (verdict == Verdict::Allowed) {
             return Err(format!("{:?} for {}: {}", made.evaluated.verdict, made.arn, made.document));
         }
-        if made.policy.verdict(&made.arn) == Verdict::ImplicitDeny {
-            return Err(format!("silence about {}: {}", made.arn, made.document));
+        if verdict == Verdict::ImplicitDeny {
+            return Err(format!("no statement for {}: {}", made.arn, made.document));
         }
-        // The gateway caches this policy for every route.
+        // API Gateway caches this policy and uses it for every route.
         for asked in &answers {
             count(&seen.pairs);
-            let fault = |what: &str| {
-                Err(format!(
-                    "{what}: {} by the policy made for {}\n{}\n{claims:?}\n{}",
-                    asked.arn,
-                    made.arn,
-                    toml(&case.rules),
-                    made.document
-                ))
+            let failure = |what: &str| {
+                let (arn, rules) = (&asked.arn, toml(&case.rules));
+                Err(format!("{what}: {arn} by the policy for {}\n{rules}\n{claims:?}\n{}", made.arn, made.document))
             };
-            let verdict = made.policy.verdict(&asked.arn);
             let is_granted = meaning.grants(&asked.method, &asked.path);
             let is_denied = meaning.denies(&asked.method, &asked.path);
             if is_denied {
                 count(&seen.denied_by_a_rule);
             }
-            if verdict == Verdict::Allowed {
+            if made.policy.verdict(&asked.arn) == Verdict::Allowed {
                 count(&seen.allowed);
                 if !is_granted {
-                    return fault("allowed, and no rule grants it");
+                    return failure("allowed, but no rule grants it");
                 }
                 if is_denied {
-                    return fault("allowed, and a rule denies it");
+                    return failure("allowed, but a rule denies it");
                 }
                 if case.path_guard && !stays_inside(&made.policy, asked) {
-                    return fault("allowed, and leaves what was granted");
+                    return failure("allowed, but it leaves what was granted");
                 }
                 if made.policy.covering(&asked.arn).any(|resource| resource.ends_with('*')) {
-                    count(&seen.allowed_by_a_star);
+                    count(&seen.allowed_by_a_wildcard);
                 }
                 continue;
             }
             if is_granted && (0..=2).any(|times| has_dot_segments(&asked.path, times)) {
                 count(&seen.hostile_and_granted);
             }
-            let expected = is_granted && !is_denied && made.evaluated.omitted_resources == 0;
-            if expected && is_tame(&asked.path) && !names(made, &asked.arn) {
-                return fault("granted, and not allowed");
+            let must_pass = is_granted && !is_denied && made.evaluated.omitted_resources == 0;
+            if must_pass && is_harmless(&asked.path) && !is_denied_by_spelling(made, &asked.arn) {
+                return failure("granted, but not allowed");
             }
         }
     }
     Ok(())
 }
 
-/// Whether no way of reading the path leads out of the granted prefix that lets it through.
+/// Whether the path stays below the granted prefix that allows it, however it is decoded.
 fn stays_inside(policy: &Policy, asked: &Answered) -> bool {
     let path_of = |resource: &str| {
-        let tail = resource.strip_prefix(STAGE).unwrap();
+        let tail = resource.strip_prefix(API).unwrap();
         tail[1..].find('/').map(|at| tail[1 + at..].to_owned()).unwrap()
     };
     (0..=2).all(|times| {
         let read = as_a_backend_reads_it(&asked.path, times);
         policy.covering(&asked.arn).any(|resource| {
             let granted = path_of(resource);
-            match granted.strip_suffix('*') {
-                // It is the request, word for word: its dots, if any, are the rules' own.
-                None => true,
-                Some(prefix) => read.starts_with(&as_a_backend_reads_it(prefix, times)),
-            }
+            // Without a wildcard the resource is the request itself, and its dots are from the rules.
+            let prefix = granted.strip_suffix('*');
+            prefix.is_none_or(|prefix| read.starts_with(&as_a_backend_reads_it(prefix, times)))
         })
     })
 }
 
-/// No path that the guard could mean.
-fn is_tame(path: &str) -> bool {
-    let escapes =
-        path.split('%').skip(1).all(|behind| ["20", "C3", "A9"].iter().any(|digits| behind.starts_with(digits)));
-    let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-    let segments = !path.split('/').any(dots);
+/// Whether the path guard has no reason to deny this path.
+fn is_harmless(path: &str) -> bool {
+    let escapes = path.split('%').skip(1).all(|rest| ["20", "C3", "A9"].iter().any(|digits| rest.starts_with(digits)));
+    let is_dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
     let encoded = path.contains("/.%") || path.contains("/..%");
-    escapes && segments && !encoded && !path.contains('\\')
+    escapes && !path.split('/').any(is_dots) && !encoded && !path.contains('\\')
 }
 
-/// Whether the policy's own Deny of the request it was made for, which could not be written to the
-/// letter, names another one.
-fn names(made: &Answered, arn: &str) -> bool {
+/// Whether the policy's Deny of its own request also covers this ARN. A Deny cannot name every
+/// request exactly.
+fn is_denied_by_spelling(made: &Answered, arn: &str) -> bool {
     let pattern = made.arn.replace(['*', '$'], "?");
     let long = made.arn.chars().count() > 512;
     !made.evaluated.is_allowed() && (long || (pattern.contains('?') && matches(&pattern, arn)))
 }
 
 #[test]
-fn no_spelling_of_a_dot_segment_leaves_a_granted_prefix() {
-    let authorizer = authorizer_ruled_by("[[allow]]\nroutes = ['GET /t/acme/*']\n", &[]).unwrap();
-    let arn = |path: &str| format!("{STAGE}/GET{path}");
-    let decision = decide(&authorizer, &event_for(&good(), &arn("/t/acme/x")), NOW);
-    let Outcome::Evaluated(evaluated) = decision.outcome else { panic!("{}", said(&decision.outcome)) };
+fn no_spelling_of_dot_segments_leaves_a_granted_prefix() {
+    let env = Env::pinned(&jwks(&[keys::main()]));
+    let authorizer = authorizer(&env, Some("[[allow]]\nroutes = ['GET /t/acme/*']\n")).unwrap();
+    let token = keys::main().token(&good_claims(NOW));
+    let outcome = decide(&authorizer, &event_for(&token, &arn("GET /t/acme/x")), NOW).outcome;
+    let name = written(&outcome);
+    let Outcome::Evaluated(evaluated) = outcome else { panic!("{name}") };
     let document = serde_json::from_str(evaluated.document.json()).unwrap();
-    let policy = Policy::read(&document, STAGE, 32_768).unwrap();
-    assert_eq!(policy.verdict(&arn("/t/acme/a.b/..c/x...y/%20")), Verdict::Allowed);
+    let policy = Policy::read(&document, API, 32_768).unwrap();
+    let allows = |path: &str| policy.verdict(&arn(&format!("GET {path}"))) == Verdict::Allowed;
+    assert!(allows("/t/acme/a.b/..c/x...y/%20"));
 
     let dots = spellings('.');
     let slashes = [spellings('/'), spellings('\\')].concat();
     let starts = [vec!["/".to_owned()], slashes.clone()].concat();
     let mut tried = 0;
-    let mut wrong = Vec::new();
+    let mut failures = Failures::default();
     let mut attempt = |path: String| {
         tried += 1;
         let leaves = (0..=2).any(|times| !as_a_backend_reads_it(&path, times).starts_with(b"/t/acme/"));
-        if leaves && policy.verdict(&arn(&path)) == Verdict::Allowed {
-            wrong.push(path);
-        }
+        failures.check(!leaves || !allows(&path), || path.clone());
     };
     for (one, two) in dots.iter().flat_map(|one| dots.iter().map(move |two| (one, two))) {
         for start in &starts {
@@ -234,8 +219,8 @@ fn no_spelling_of_a_dot_segment_leaves_a_granted_prefix() {
             attempt(format!("/t/acme/{one}{two}{end}umbra"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {tried} get through:\n{}", wrong.len(), wrong.join("\n"));
     println!("{tried} paths");
+    failures.report();
 }
 
 /// A character as itself, percent-encoded once, and with any part of that encoded once more.

@@ -54,7 +54,8 @@ fn main() {
     }
     let target = target(root);
     let cold = fs::read_to_string(target.join("figures/cold_start.md")).unwrap();
-    let figures = format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot_path(&target));
+    let figures =
+        format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot_path(&target));
     replace(&root.join("README.md"), &figures);
     let measurements: Value =
         serde_json::from_slice(&fs::read(target.join("figures/cold_start.json")).unwrap()).unwrap();
