@@ -1,7 +1,7 @@
 //! The sample events in `events/` get the decisions that their names promise, and the README names
 //! every reason in the log.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+#![expect(clippy::unwrap_used, reason = "a test panics")]
 
 use std::{fs, path::Path};
 
