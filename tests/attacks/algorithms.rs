@@ -40,13 +40,12 @@ pub fn alg_is_exactly_rs256(rows: &mut Rows) {
         rows.header(NAME, format!(r#"{{"alg":{json},"kid":"main"}}"#), "wrong_algorithm", HEADER);
     }
     for other in [
-        r#"{"alg":{"toString":"RS256"},"kid":"main"}"#,
-        r#"{"alg":{"RS256":{}},"kid":"main"}"#,
-        r#"{"kid":"main"}"#,
-        r#"{"Alg":"RS256","kid":"main"}"#,
-        r#"{"algorithm":"RS256","kid":"main"}"#,
-        "{}",
-    ] {
+        [r#"{"alg":{"toString":"RS256"},"kid":"main"}"#, r#"{"alg":{"RS256":{}},"kid":"main"}"#],
+        [r#"{"kid":"main"}"#, r#"{"Alg":"RS256","kid":"main"}"#],
+        [r#"{"algorithm":"RS256","kid":"main"}"#, "{}"],
+    ]
+    .concat()
+    {
         rows.header(NAME, other, "wrong_algorithm", HEADER);
     }
 }

@@ -7,29 +7,20 @@ use crate::table::{HEADER, Rows, parts, spliced};
 
 pub fn every_critical_extension_is_refused(rows: &mut Rows) {
     for member in [
-        r#""crit":["exp"],"exp":4102444800"#,
-        r#""crit":["b64"],"b64":true"#,
-        r#""crit":["b64"],"b64":false"#,
-        r#""crit":["b64"]"#,
-        r#""crit":["x"],"x":1"#,
-        r#""crit":["typ"],"typ":"JWT""#,
-        r#""crit":["http://example.com/UNDEFINED"],"http://example.com/UNDEFINED":true"#,
-        r#""crit":["alg"]"#,
-        r#""crit":["crit"]"#,
-        r#""crit":["kid","kid"]"#,
-        r#""crit":[]"#,
-        r#""crit":[""]"#,
-        r#""crit":[null]"#,
-        r#""crit":[["b64"]]"#,
-        r#""crit":"b64""#,
-        r#""crit":"exp""#,
-        r#""crit":{}"#,
-        r#""crit":{"b64":true}"#,
-        r#""crit":null"#,
-        r#""crit":false"#,
-        r#""crit":0"#,
-        r#""\u0063rit":["b64"]"#,
-    ] {
+        [r#""crit":["exp"],"exp":4102444800"#, r#""crit":["b64"],"b64":true"#],
+        [r#""crit":["b64"],"b64":false"#, r#""crit":["b64"]"#],
+        [r#""crit":["x"],"x":1"#, r#""crit":["typ"],"typ":"JWT""#],
+        [r#""crit":["http://example.com/UNDEFINED"],"http://example.com/UNDEFINED":true"#, r#""crit":["alg"]"#],
+        [r#""crit":["crit"]"#, r#""crit":["kid","kid"]"#],
+        [r#""crit":[]"#, r#""crit":[""]"#],
+        [r#""crit":[null]"#, r#""crit":[["b64"]]"#],
+        [r#""crit":"b64""#, r#""crit":"exp""#],
+        [r#""crit":{}"#, r#""crit":{"b64":true}"#],
+        [r#""crit":null"#, r#""crit":false"#],
+        [r#""crit":0"#, r#""\u0063rit":["b64"]"#],
+    ]
+    .concat()
+    {
         let control = spliced(r#""b64":true,"x":1"#, HEADER);
         rows.header("RFC 7515 §4.1.11; CVE-2026-32597", spliced(member, HEADER), "critical_header", control);
     }

@@ -39,8 +39,8 @@ pub fn the_signature_covers_these_bytes(rows: &mut Rows) {
     }
 }
 
-/// Made by `fixtures/forge.py` with keys that were deleted: the private exponent applied to messages
-/// that are not encoded correctly, numbers out of range, and cube roots.
+/// Made by `fixtures/forge.py` with keys that were deleted: the private exponent applied to
+/// messages that are not encoded correctly, numbers out of range, and cube roots.
 fn forgeries() -> Value {
     serde_json::from_str(include_str!("fixtures/forgeries.json")).unwrap()
 }

@@ -25,8 +25,8 @@ fn pairs_for_a_foreign_oracle() {
     for _ in 0..cases {
         let case = case().new_tree(&mut runner).unwrap().current();
         let answers = answers(&case).unwrap();
-        // The evaluator takes a `*` in a request as a question about all requests. In its patterns, a
-        // dot does not match a line break. It does not know resources with an empty path.
+        // The evaluator takes a `*` in a request as a question about all requests. In its patterns,
+        // a dot does not match a line break. It does not know resources with an empty path.
         let plain = |arn: &str| !arn.contains('*') && !arn.contains(char::is_control);
         let answerable = answers.iter().filter(|answer| answer.path.len() > 1 && plain(&answer.arn));
         let arns: Vec<_> = answerable.map(|answer| answer.arn.as_str()).collect();

@@ -162,7 +162,8 @@ fn stays_inside(policy: &Policy, asked: &Answered) -> bool {
         let read = as_a_backend_reads_it(&asked.path, times);
         policy.covering(&asked.arn).any(|resource| {
             let granted = path_of(resource);
-            // Without a wildcard the resource is the request itself, and its dots are from the rules.
+            // Without a wildcard the resource is the request itself, and its dots are from the
+            // rules.
             let prefix = granted.strip_suffix('*');
             prefix.is_none_or(|prefix| read.starts_with(&as_a_backend_reads_it(prefix, times)))
         })
