@@ -214,10 +214,11 @@ fn table_of(measurements: &Value, spawns: usize) -> String {
     table
 }
 
-/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way in which the
-/// authorizer is deployed. The second baseline shows how much of a difference comes from the build.
-/// All have the same versions of their dependencies, because the baseline is built from a copy with
-/// our lock file. The copy is in the target folder, so that this changes no file outside it.
+/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way in which
+/// the authorizer is deployed. The second baseline shows how much of a difference comes from the
+/// build. All have the same versions of their dependencies, because the baseline is built from a
+/// copy with our lock file. The copy is in the target folder, so that this changes no file outside
+/// it.
 fn build() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));

@@ -50,7 +50,8 @@ pub struct Fixture {
     client: HttpsClient,
     shared: KeysTable,
     table_requests: Arc<AtomicUsize>,
-    /// The numbers of requests to Okta and the table that [`Fixture::new_requests`] has already returned.
+    /// The numbers of requests to Okta and the table that [`Fixture::new_requests`] has already
+    /// returned.
     reported: Mutex<(usize, usize)>,
 }
 

@@ -403,7 +403,8 @@ async fn issuers_do_not_touch_each_others_items_in_the_table() {
     assert_eq!((fixture.stored_at(), other.requests()), (Some(START), 1));
     let untouched = item_of_two().unwrap();
 
-    // A dead owner's lease, a Retry-After and an unusable item of one issuer do not affect the other.
+    // A dead owner's lease, a Retry-After and an unusable item of one issuer do not affect the
+    // other.
     die_while_refreshing(&fixture, &one, "main", DUE).await;
     fixture.expect(&two, &[("second", DUE + 1, (FOUND, 0, 3))]).await;
     assert_eq!(other.requests(), 2);

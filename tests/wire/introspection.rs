@@ -1,5 +1,5 @@
-//! Introspection (RFC 7662): the authorizer asks Okta in every call whether a verified token is still
-//! active.
+//! Introspection (RFC 7662): the authorizer asks Okta in every call whether a verified token is
+//! still active.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 

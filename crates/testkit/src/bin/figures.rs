@@ -54,12 +54,10 @@ fn main() {
     }
     let target = target(root);
     let cold = fs::read_to_string(target.join("figures/cold_start.md")).unwrap();
-    let figures =
-        format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot_path(&target));
-    replace(&root.join("README.md"), &figures);
-    let measurements: Value =
-        serde_json::from_slice(&fs::read(target.join("figures/cold_start.json")).unwrap()).unwrap();
-    plot(&measurements, &root.join("benches/figures.svg"));
+    let written = format!("{}\n{cold}\n![CPU and wall time to the first answer](benches/figures.svg)\n", hot(&target));
+    replace(&root.join("README.md"), &written);
+    let found: Value = serde_json::from_slice(&fs::read(target.join("figures/cold_start.json")).unwrap()).unwrap();
+    plot(&found, &root.join("benches/figures.svg"));
 }
 
 /// The folder for build output and the benches' results.
@@ -67,8 +65,7 @@ fn target(root: &Path) -> PathBuf {
     root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// The table of the medians of `hot_path`.
-fn hot_path(target: &Path) -> String {
+fn hot(target: &Path) -> String {
     let median = |part: &str| {
         let file = target.join("criterion").join(part).join("new/estimates.json");
         let estimates: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
@@ -94,8 +91,8 @@ fn replace(readme: &Path, figures: &str) {
 }
 
 /// CPU and wall time to the first answer, as multiples of the baseline's.
-fn plot(measurements: &Value, file: &Path) {
-    let rows = measurements["rows"].as_array().unwrap();
+fn plot(found: &Value, file: &Path) {
+    let rows = found["rows"].as_array().unwrap();
     let ratio = |row: &Value, name: &str| row[name].as_f64().unwrap() / rows[0][name].as_f64().unwrap();
     let highest = rows.iter().flat_map(|row| [ratio(row, "cpu"), ratio(row, "wall")]).fold(0.0, f64::max);
     let area = SVGBackend::new(file, (900, 360)).into_drawing_area();
