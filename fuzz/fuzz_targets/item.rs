@@ -1,6 +1,6 @@
-//! An item of the shared table, which anybody with access to the table may have written. The AWS SDK
-//! reads it from a response, without a network. A key of the item may be used only if its times are
-//! present and in order, and it has not expired.
+//! An item of the shared table, which anybody with access to the table may have written. The AWS
+//! SDK reads it from a response, without a network. A key of the item may be used only if its times
+//! are present and in order, and it has not expired.
 #![no_main]
 
 use std::{

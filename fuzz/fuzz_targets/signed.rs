@@ -39,11 +39,11 @@ fuzz_target!(|input: &[u8]| {
     let is_good = token.len() <= BearerToken::MAX_BYTES && is_good(&header, &payload);
     match &decision.outcome {
         Outcome::Evaluated(evaluated) => {
-            assert!(is_good, "accepted");
+            assert!(is_good, "a bad token was accepted");
             assert!(evaluated.is_allowed(), "the rules allow GET /apps for every token");
         }
         Outcome::Refused(refusal) => {
-            assert!(!is_good, "{refusal}");
+            assert!(!is_good, "a good token was refused: {refusal}");
             return;
         }
         Outcome::Fault(fault) => panic!("{fault}"),

@@ -5,11 +5,11 @@
 //! ```text
 //! allow tenants={id}:{name}:{group} scopes=a|b > GET /tenants/{name}/* > PUT /idps/{id}
 //! deny groups=SUSPENDED > ANY /*
-//! tenants: 0oa1:acme:00g1 | 0oa2:umbra:00g2       a claim: a string, or with ` | ` an array of strings
-//! level:= 7                                       a claim as JSON
-//! ? GET/tenants/acme/domains                      a request; the policy is made for the first one
-//! max 2048                                        POLICY_MAX_BYTES
-//! guard off                                       PATH_GUARD
+//! tenants: 0oa1:acme:00g1 | 0oa2:umbra:00g2     a claim: a string, or with ` | ` several strings
+//! level:= 7                                     a claim as JSON
+//! ? GET/tenants/acme/domains                    a request; the policy is made for the first one
+//! max 2048                                      POLICY_MAX_BYTES
+//! guard off                                     PATH_GUARD
 //! ```
 
 use okta_authorizer_testkit::reference_rules::{Meaning, Rule, read, values};
