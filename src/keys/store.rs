@@ -27,7 +27,7 @@ use super::{
     KeySet, VerifyingKey,
     endpoint::{FetchError, KeysEndpoint},
     refresh_policy::{CachedKeys, RefreshPolicy},
-    table::{KeysTable, Lease, LeaseAttempt, TableError, UntrustedItem},
+    table::{KeysTable, Lease, LeaseAttempt, UntrustedItem},
 };
 use crate::telemetry::key_refresh::KeyRefresh;
 
@@ -303,7 +303,8 @@ impl Remote {
             }
         };
         if let Err(error) = written {
-            self.log_write_error(&error);
+            // Not a failed refresh, so the metric does not count it.
+            warn!(keys_endpoint = self.endpoint.url(), %error, "could not write the keys table");
         }
     }
 
@@ -382,13 +383,5 @@ impl Remote {
         let keys = Arc::new(keys);
         *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&keys));
         keys
-    }
-}
-
-impl Remote {
-    /// The other instances do not get the new keys, or the `Retry-After`. This is not a failed
-    /// refresh, so it does not count as one in the metric.
-    fn log_write_error(&self, error: &TableError) {
-        warn!(keys_endpoint = self.endpoint.url(), %error, "could not write the keys table");
     }
 }
