@@ -72,7 +72,7 @@ def demo_api(api):
 def metadata():
     """The limits of the Serverless Application Repository, and agreement with Cargo.toml."""
     application = TEMPLATE["Metadata"]["AWS::ServerlessRepo::Application"]
-    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
     check(len(application["Description"]) <= 256 and len(application["Labels"]) <= 10, "Description or Labels")
     check(application["SpdxLicenseId"] in package["license"].split(" OR "), "SpdxLicenseId")
     check(application["SemanticVersion"] == package["version"], "SemanticVersion is not the version in Cargo.toml")

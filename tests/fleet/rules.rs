@@ -37,6 +37,14 @@ async fn die_while_refreshing(fixture: &Fixture, instance: &KeyStore, kid: &str,
 }
 
 #[tokio::test]
+async fn an_unknown_kid_does_not_bypass_the_lease_of_another() {
+    let fixture = Fixture::new("warm").await;
+    let [owner, other] = [fixture.started(START).await, fixture.started(START).await];
+    die_while_refreshing(&fixture, &owner, "main", DUE).await;
+    fixture.expect(&other, &[("main", DUE + 1, (FOUND, 0, 2)), ("new", DUE + 5, (UNKNOWN, 0, 2))]).await;
+}
+
+#[tokio::test]
 async fn a_dead_owners_lease_expires_after_30_seconds() {
     let fixture = Fixture::new("warm").await;
     let dead = fixture.started(START).await;
