@@ -125,6 +125,7 @@ impl Authorizer {
         let issuer = self.issuers.iter().find(|issuer| issuer.expectations.issuer == unverified_issuer);
         let issuer = issuer.ok_or(Refusal::UnknownIssuer)?;
         let key = issuer.keys.key(token.unverified_kid(), now).await;
+        // Before `?`, so that the line of a refused token has the age too.
         context.keys_age_seconds = issuer.keys.age_seconds(now);
         let claims = verify(token, &key?, &issuer.expectations, now)?;
         context.uid = claims.uid().map(str::to_owned);

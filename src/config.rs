@@ -243,14 +243,15 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
 
     fn rules(&self) -> Result<Rules, ConfigError> {
         let file_error = |problem: &str| error("POLICY_FILE", problem, "the path of a rules file, see README.md");
-        let path = self.value("POLICY_FILE")?;
-        let text = match &path {
-            None => EMBEDDED_POLICY.to_owned(),
-            Some(path) => (self.read)(path)
-                .map_err(|reason| file_error(&format!("names {}, which cannot be read: {reason}", quoted(path))))?,
+        let Some(path) = self.value("POLICY_FILE")? else {
+            return Rules::parse(EMBEDDED_POLICY).map_err(|reason| {
+                file_error(&format!("is not set, and the compiled-in policy.toml is wrong in {reason}"))
+            });
         };
-        let file = path.as_deref().unwrap_or("policy.toml");
-        Rules::parse(&text).map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(file))))
+        let text = (self.read)(&path)
+            .map_err(|reason| file_error(&format!("names {}, which cannot be read: {reason}", quoted(&path))))?;
+        Rules::parse(&text)
+            .map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(&path))))
     }
 
     fn introspection(&self, issuers: &[Issuer]) -> Result<Option<ClientCredentials>, ConfigError> {

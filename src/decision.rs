@@ -30,9 +30,9 @@ impl Fault {
 /// The decision about one event, and what the log may say about it.
 #[derive(Debug)]
 pub struct Decision {
-    /// The decision.
+    /// What was decided.
     pub outcome: Outcome,
-    /// The token and the request, as far as they could be read.
+    /// What is known about the token and the request.
     pub context: DecisionContext,
 }
 
@@ -56,9 +56,11 @@ pub struct Evaluated {
     pub document: PolicyDocument,
     /// What the document says about this request.
     pub verdict: Verdict,
-    /// How many granted resources are not in the policy because it has no room for them.
+    /// How many granted resources, or ways to grant them, are not in the policy because there were
+    /// too many.
     pub omitted_resources: usize,
-    /// How many claim values granted nothing because they are ambiguous or not allowed in a route.
+    /// How often a rule could not use a claim value, because it has an unsupported type, is
+    /// ambiguous or is not allowed in a route.
     pub unusable_values: usize,
 }
 
@@ -70,16 +72,16 @@ impl Evaluated {
     }
 }
 
-/// What the log says about a token and its request, in addition to the outcome.
+/// What is known about a token and its request, in addition to the outcome. The log shows it.
 #[derive(Debug, Default)]
 pub struct DecisionContext {
-    /// Unverified if the token was refused.
+    /// Unverified if the token was refused, or if its signature could not be checked.
     pub kid: Option<String>,
-    /// From verified claims, like `cid` and `jti`.
+    /// From verified claims: the user.
     pub uid: Option<String>,
-    /// The client.
+    /// From verified claims: the client.
     pub cid: Option<String>,
-    /// The token's id.
+    /// From verified claims: the token's id.
     pub jti: Option<String>,
     /// Age of the issuer's cached keys in seconds, even if they are expired. `None` for pinned
     /// keys, for an empty cache, and if the keys were not looked at.

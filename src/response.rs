@@ -104,9 +104,8 @@ fn context(claims: &Claims, further: &[String]) -> BTreeMap<Cow<'static, str>, S
 }
 
 fn single_value(claims: &ClaimSet, claim: &str) -> Option<String> {
-    let mut values = claims.values(claim).ok().flatten()?;
-    let value = values.pop().filter(|value| values.is_empty() && !value.is_empty())?;
-    Some(value.into_owned())
+    let [value] = <[_; 1]>::try_from(claims.values(claim).ok().flatten()?).ok()?;
+    Some(value.into_owned()).filter(|value| !value.is_empty())
 }
 
 fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {

@@ -43,8 +43,8 @@ pub struct LogSettings {
 /// Set once by [`init`], like the subscriber of `tracing`. Without it, no line is written.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Writes lines with metrics. They do not go through `tracing`, because its events have no typed
-/// fields that could declare a metric.
+/// Writes lines with metrics. They do not go through `tracing`, because its events cannot have
+/// nested members such as `_aws`.
 #[derive(Debug)]
 struct Lines {
     is_json: bool,

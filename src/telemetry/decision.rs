@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use super::{
-    emf::{BY_FUNCTION, Metric, MetricLine},
+    emf::{BY_FUNCTION, Dimensions, Metric, MetricLine},
     write,
 };
 use crate::decision::{Decision, Outcome};
@@ -49,8 +49,8 @@ struct DecisionLine<'a> {
 
 impl MetricLine for DecisionLine<'_> {
     fn metrics(&self) -> Vec<Metric> {
-        const BY_OUTCOME: &[&[&str]] = &[&["function_name"], &["function_name", "outcome"]];
-        const BY_REASON: &[&[&str]] = &[&["function_name"], &["function_name", "reason"]];
+        const BY_OUTCOME: Dimensions = &[&["function_name"], &["function_name", "outcome"]];
+        const BY_REASON: Dimensions = &[&["function_name"], &["function_name", "reason"]];
         let mut metrics = Vec::with_capacity(4);
         metrics.push(Metric::count("decisions", BY_OUTCOME));
         metrics.extend(self.refusals.map(|_| Metric::count("refusals", BY_REASON)));
@@ -74,11 +74,13 @@ pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&
         Outcome::Fault(fault) => ("fault", fault.name()),
     };
     let count_if = |yes: bool| yes.then_some(1);
-    let [omitted_resources, unusable_values] = match &decision.outcome {
-        Outcome::Evaluated(evaluated) => [evaluated.omitted_resources, evaluated.unusable_values],
-        Outcome::Refused(_) | Outcome::Fault(_) => [0, 0],
-    }
-    .map(|count| Some(count).filter(|count| *count > 0));
+    let some_if_positive = |count: usize| (count > 0).then_some(count);
+    let (omitted_resources, unusable_values) = match &decision.outcome {
+        Outcome::Evaluated(evaluated) => {
+            (some_if_positive(evaluated.omitted_resources), some_if_positive(evaluated.unusable_values))
+        }
+        Outcome::Refused(_) | Outcome::Fault(_) => (None, None),
+    };
     let is_fault = matches!(decision.outcome, Outcome::Fault(_));
     let line = DecisionLine {
         outcome,

@@ -12,12 +12,15 @@ pub(crate) trait MetricLine: Serialize {
     fn metrics(&self) -> Vec<Metric>;
 }
 
-/// Declares one member of a log line as a metric.
+/// The sets of dimensions of a metric; each is a list of member names.
+pub(crate) type Dimensions = &'static [&'static [&'static str]];
+
+/// Declares one member of a log line as a metric. The format calls it a directive.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Metric {
     namespace: &'static str,
-    dimensions: &'static [&'static [&'static str]],
+    dimensions: Dimensions,
     metrics: [Definition; 1],
 }
 
@@ -29,23 +32,23 @@ struct Definition {
 }
 
 impl Metric {
-    /// A metric in the unit `Count`. Each of `dimensions` is a list of member names.
-    pub(crate) const fn count(name: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+    /// A metric in the unit `Count`.
+    pub(crate) const fn count(name: &'static str, dimensions: Dimensions) -> Self {
         Self::new(name, "Count", dimensions)
     }
 
     /// A metric in the unit `Seconds`.
-    pub(crate) const fn seconds(name: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+    pub(crate) const fn seconds(name: &'static str, dimensions: Dimensions) -> Self {
         Self::new(name, "Seconds", dimensions)
     }
 
-    const fn new(name: &'static str, unit: &'static str, dimensions: &'static [&'static [&'static str]]) -> Self {
+    const fn new(name: &'static str, unit: &'static str, dimensions: Dimensions) -> Self {
         Self { namespace: "okta-authorizer", dimensions, metrics: [Definition { name, unit }] }
     }
 }
 
 /// The dimensions of a metric that is counted for the whole function only.
-pub(crate) const BY_FUNCTION: &[&[&str]] = &[&["function_name"]];
+pub(crate) const BY_FUNCTION: Dimensions = &[&["function_name"]];
 
 /// The members that make a log line a metric.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use super::{
-    emf::{Metric, MetricLine},
+    emf::{Dimensions, Metric, MetricLine},
     write,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct KeyRefresh<'a> {
 
 impl MetricLine for KeyRefresh<'_> {
     fn metrics(&self) -> Vec<Metric> {
-        const BY_SOURCE: &[&[&str]] = &[&["function_name"], &["function_name", "keys_source", "result"]];
+        const BY_SOURCE: Dimensions = &[&["function_name"], &["function_name", "keys_source", "result"]];
         vec![Metric::count("key_refreshes", BY_SOURCE)]
     }
 }
@@ -66,7 +66,7 @@ impl<'a> KeyRefresh<'a> {
         write(Level::INFO, "keys loaded", &line);
     }
 
-    /// The table did not answer, or not in time.
+    /// The table failed, or was too slow.
     pub(crate) fn log_table_error(keys_endpoint: &'a str, error: &impl ToString) {
         let line = Self { error: Some(error.to_string()), ..Self::new("table", "failed", keys_endpoint) };
         write(Level::WARN, "the keys table failed, continuing without it", &line);

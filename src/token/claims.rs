@@ -24,8 +24,8 @@ impl fmt::Debug for Claims {
 }
 
 impl Claims {
-    /// Checks the types of the claims that identify a user, a client and a token. Only for
-    /// `verify`, after the signature has been verified.
+    /// Checks the types of the claims that identify a user, a client and a token. Only `verify`
+    /// calls it, after the signature has been verified; nothing outside `token` can.
     pub(super) fn new(all: ClaimSet) -> Result<Self, Refusal> {
         let owned = |claim| optional(&all, claim).map(|text| text.map(Cow::into_owned));
         let subject = required(&all, "sub")?.into_owned();

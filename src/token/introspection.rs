@@ -9,7 +9,7 @@ use url::form_urlencoded::byte_serialize;
 use super::BearerToken;
 use crate::{https::HttpsClient, policy::JsonObject};
 
-/// The client as which the authorizer authenticates to Okta. `Debug` does not show the secret.
+/// The OAuth client that the authorizer uses at Okta. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCredentials {
     /// The client id, from `OKTA_CLIENT_ID`.
@@ -29,7 +29,7 @@ impl fmt::Debug for ClientCredentials {
 pub struct Introspection {
     url: Url,
     credentials: ClientCredentials,
-    client: HttpsClient,
+    https: HttpsClient,
 }
 
 /// Introspection failed, so it is unknown whether the token is active.
@@ -40,10 +40,10 @@ impl Introspection {
     /// The size limit of a response: 64 KiB.
     const MAX_BYTES: usize = 64 * 1024;
 
-    /// The endpoint at `url`, reached through `client`, with these `credentials`.
+    /// The endpoint at `url`, reached through `https`, with these `credentials`.
     #[must_use]
-    pub fn new(url: Url, credentials: ClientCredentials, client: HttpsClient) -> Self {
-        Self { url, credentials, client }
+    pub fn new(url: Url, credentials: ClientCredentials, https: HttpsClient) -> Self {
+        Self { url, credentials, https }
     }
 
     /// Whether the token is active, in one request of at most 2 s.
@@ -70,7 +70,7 @@ impl Introspection {
     /// Sends the request, and returns the body of the response.
     async fn request(&self, token: &BearerToken<'_>) -> Result<Vec<u8>, IntrospectionError> {
         let mut form = vec![("token", token.as_str()), ("token_type_hint", "access_token")];
-        let request = self.client.client().map_err(|_| IntrospectionError)?.post(self.url.clone());
+        let request = self.https.client().map_err(|_| IntrospectionError)?.post(self.url.clone());
         let request = if let Some(secret) = &self.credentials.secret {
             // RFC 6749 §2.3.1: id and secret are form-encoded before they are used in HTTP Basic.
             let form_encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();

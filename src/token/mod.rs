@@ -1,7 +1,7 @@
 //! Is the token good? From the header's value to verified [`Claims`], or a [`Refusal`].
 //!
-//! Only introspection uses the network; everything else here is pure. Whatever was read before the
-//! signature is verified has `unverified` in its name.
+//! Only introspection uses the network; everything else here is pure. The claims, the `kid` and the
+//! `iss` of an unverified token have `unverified` in their names.
 
 mod bearer;
 mod claims;
@@ -15,8 +15,8 @@ pub use verify::{Expectations, verify};
 
 /// Why a token is refused. The client sees 401 for all of them; only the log names the reason.
 ///
-/// The evidence in the variants is safe to log: it has no part of the token and no claim's value
-/// except times. Times are in epoch seconds; fractions are dropped.
+/// The evidence in the variants is for callers of the library; the log has only the name. It has no
+/// part of the token and no claim's value except times, in epoch seconds without fractions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {

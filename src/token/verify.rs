@@ -15,7 +15,7 @@ pub struct Expectations {
     pub issuer: String,
     /// Accepted audiences. `aud` must contain one of them.
     pub audiences: Vec<String>,
-    /// Accepted values of `cid`. If the list is empty, every client is accepted, and a token
+    /// Accepted values of `cid`. If the list is empty, every client is accepted, and so is a token
     /// without `cid`.
     pub client_ids: Vec<String>,
     /// Leeway for `exp`, `nbf` and `iat`, in seconds.
@@ -41,6 +41,7 @@ pub fn verify(
         Ok(false) | Err(_) => return Err(Refusal::BadSignature),
     }
     let payload = token.unverified_payload; // The signature is verified from here on.
+    // The caller chose the issuer by the unverified `iss`, so check it here as well.
     if required(&payload, "iss")? != expected.issuer {
         return Err(Refusal::UnknownIssuer);
     }

@@ -38,16 +38,16 @@ pub fn decide(authorizer: &Authorizer, event: &str, now: u64) -> Decision {
 
 /// The outcome as the rows write it.
 pub fn written(outcome: &Outcome) -> String {
-    let name = |refusal: &Refusal| refusal.name();
     match outcome {
-        Outcome::Evaluated(evaluated) if evaluated.is_allowed() => "allowed".to_owned(),
         Outcome::Evaluated(evaluated) => evaluated.verdict.name().to_owned(),
         Outcome::Fault(fault) => fault.name().to_owned(),
         Outcome::Refused(refusal) => match refusal {
-            Refusal::BadBase64 { part } | Refusal::BadJson { part } => format!("{} {part}", name(refusal)),
-            Refusal::MissingClaim { claim } | Refusal::WrongClaimType { claim } => format!("{} {claim}", name(refusal)),
-            Refusal::TooLong { bytes } => format!("{} {bytes}", name(refusal)),
-            _ => name(refusal).to_owned(),
+            Refusal::BadBase64 { part } | Refusal::BadJson { part } => format!("{} {part}", refusal.name()),
+            Refusal::MissingClaim { claim } | Refusal::WrongClaimType { claim } => {
+                format!("{} {claim}", refusal.name())
+            }
+            Refusal::TooLong { bytes } => format!("{} {bytes}", refusal.name()),
+            _ => refusal.name().to_owned(),
         },
     }
 }

@@ -69,7 +69,7 @@ async fn no_text_of_a_caller_can_forge_a_line() {
             event(&keys::main().sign(header, claims().to_string())),
         ]);
     }
-    let run = Run::new(&Env::pinned(&jwks(&[keys::main()])), events).await;
+    let run = Run::send(&Env::pinned(&jwks(&[keys::main()])), events).await;
     let decisions = run.decisions();
     let outcomes: BTreeSet<_> = decisions.iter().filter_map(|line| line["outcome"].as_str()).collect();
     assert_eq!(outcomes, BTreeSet::from(["allow", "deny", "fault", "refused"]));

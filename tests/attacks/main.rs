@@ -1,9 +1,10 @@
 //! What an adversary would try, and random policies.
 //!
-//! The tables hold attacks as data: each is an event that must be refused for one reason, with its
-//! source and a control that must be allowed. They run twice, from one list: `in_process` through
-//! the library, and `over_the_wire` against the real binary. `policy` checks the policies of random
-//! rules, claims and requests.
+//! The tables hold attacks as data: each is an event that must be refused, or answered with a
+//! fault, for one reason. Each has its source, and a control that must be allowed. They run twice,
+//! from one list: through the library (`cargo test --test attacks in_process::`) and against the
+//! real binary (`cargo test --test attacks over_the_wire::`). `policy` checks the policies of
+//! random rules, claims and requests.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
 

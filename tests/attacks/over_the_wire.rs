@@ -24,7 +24,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub async fn new(env: &Env, events: Vec<String>) -> Self {
+    pub async fn send(env: &Env, events: Vec<String>) -> Self {
         let authorizer = Authorizer::start(env).await;
         let mut answers = Vec::new();
         for event in &events {
@@ -48,7 +48,7 @@ async fn run(table: &Table) -> (Vec<Row>, Run) {
     let mut rows = table.rows(now());
     rows.retain(|row| row.now.is_none());
     let events = rows.iter().flat_map(|row| [row.attack.clone(), row.control.clone()]).collect();
-    let run = Run::new(&table.env, events).await;
+    let run = Run::send(&table.env, events).await;
     (rows, run)
 }
 

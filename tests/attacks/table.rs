@@ -21,8 +21,8 @@ pub struct Row {
     pub name: String,
     /// The event, as JSON text.
     pub attack: String,
-    /// The reason on the decision line. After a space follows what only the library shows: the
-    /// claim, part or size that the refusal names.
+    /// The reason on the decision line. In process, a space and the evidence of the refusal follow:
+    /// its claim, part or size.
     pub reason: String,
     /// The event without what makes the attack bad. It must be allowed.
     pub control: String,
@@ -38,7 +38,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The rows of a table while it fills itself.
+/// Collects the rows of one table.
 pub struct Rows {
     /// Claims of time are relative to this, in epoch seconds.
     pub now: u64,
@@ -46,7 +46,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Two events.
+    /// Adds a row: an attack event and its control.
     pub fn event(
         &mut self,
         source: &str,
@@ -60,7 +60,7 @@ impl Rows {
         self.rows.last_mut().unwrap()
     }
 
-    /// Two values of the `Authorization` header.
+    /// Adds a row: two values of the `Authorization` header.
     pub fn token(
         &mut self,
         source: &str,
@@ -72,7 +72,7 @@ impl Rows {
         self.event(source, name, event(attack.as_ref()), reason, event(control.as_ref()))
     }
 
-    /// Two JOSE headers over the same good claims.
+    /// Adds a row: two JOSE headers over the same good claims.
     pub fn header(
         &mut self,
         source: &str,
@@ -85,7 +85,7 @@ impl Rows {
         self.token(source, name, keys::main().sign(attack, &payload), reason, keys::main().sign(control, &payload))
     }
 
-    /// Two payloads under the same good header.
+    /// Adds a row: two payloads under the same good header.
     pub fn payload(
         &mut self,
         source: &str,

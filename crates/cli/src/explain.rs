@@ -182,7 +182,7 @@ mod tests {
         for part in [
             "name = acme",
             "`a:b:c` can be split in more",
-            "`1:*` is not allowed in a route",
+            "a captured part of `1:*` is not allowed in a",
             "GET /t/acme/*",
             "any valid token",
             "when   = { tenants = \"{id}:{name}\" }",

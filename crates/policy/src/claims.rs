@@ -13,7 +13,7 @@ pub struct ClaimSet(JsonObject);
 
 /// A claim is present, but it is not a string, an array of strings, a number or a boolean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither text nor a list of texts")]
+#[error("it is an object, or an array with something else than strings")]
 pub struct UnsupportedClaimType;
 
 impl From<JsonObject> for ClaimSet {

@@ -88,7 +88,8 @@ pub struct Policy {
     pub document: PolicyDocument,
     /// What the document says about the request.
     pub verdict: Verdict,
-    /// How many granted resources did not fit, or are longer than [`MAX_RESOURCE`].
+    /// How many granted resources are left out, because they do not fit or are longer than
+    /// [`MAX_RESOURCE`].
     pub omitted: usize,
 }
 
@@ -102,7 +103,7 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
     }
     let stage = stage_prefix(requested);
     let mut denied: Vec<String> =
-        grants.deny.iter().map(|deny| truncated(requested.resource_arn(&deny.resource))).collect();
+        grants.deny.iter().map(|deny| shortened(requested.resource_arn(&deny.resource))).collect();
     let denied_by = denied
         .iter()
         .zip(&grants.deny)
@@ -122,7 +123,7 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
     if allowed_by.is_none() {
         // If the API has a resource policy with an Allow, it allows a request that our policy does
         // not mention. So deny it explicitly.
-        let denied_request = truncated(without_wildcards(requested.text()));
+        let denied_request = shortened(without_wildcards(requested.text()));
         if !denied.contains(&denied_request) {
             budget.spend_anyway(&denied_request);
             denied.push(denied_request);
@@ -247,7 +248,7 @@ impl<'r> ByteBudget<'r> {
 
 /// A denied resource of at most [`MAX_RESOURCE`] characters. A longer one becomes a prefix with
 /// `*`, which denies more, never less.
-fn truncated(mut resource: String) -> String {
+fn shortened(mut resource: String) -> String {
     if resource.chars().count() > MAX_RESOURCE {
         resource = resource.chars().take(MAX_RESOURCE - 1).chain(['*']).collect();
     }
@@ -256,7 +257,7 @@ fn truncated(mut resource: String) -> String {
 
 /// A caller's text as a pattern that matches it and little else: `*` and `$`, which IAM reads as a
 /// wildcard and as the start of a variable, become `?`, any one character. Without this, a request
-/// for `/*` would deny in the cached policy everything else that the token may call.
+/// for `/*` would put a Deny of everything into the cached policy.
 fn without_wildcards(text: &str) -> String {
     text.replace(['*', '$'], "?")
 }

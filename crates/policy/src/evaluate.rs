@@ -1,4 +1,4 @@
-//! Evaluates the rules for one token: for every way its claims match `when`, the routes of
+//! Evaluates the rules for one token: each combination of claim values that matches `when` grants
 //! `routes`.
 
 use std::{
@@ -16,8 +16,8 @@ use crate::{
 
 /// Upper bound on the bindings of one rule for one token. A policy of the default size holds fewer.
 const MAX_BINDINGS: usize = 10_000;
-/// Upper bound on the routes of one list, in addition to those that cover the request. A policy of
-/// the default size holds fewer.
+/// Upper bound on the allowed routes, and on the denied routes, in addition to those that cover the
+/// request. A policy of the default size holds fewer.
 const MAX_ROUTES: usize = 10_000;
 
 /// A route that a rule grants or denies.
@@ -50,27 +50,28 @@ pub struct Grants {
     /// The line of the first `[[deny]]` rule that denies everything, because it matches the token
     /// but one of its routes cannot be written (see [`RuleEvaluation::denies_all`]).
     pub deny_all: Option<usize>,
-    /// How many routes of `[[allow]]` rules were dropped because there are too many.
+    /// How many bindings and routes of `[[allow]]` rules were left out because there are too many.
     pub omitted: usize,
-    /// How many claim values granted nothing because they are unusable.
+    /// How often a rule could not use a claim value (see [`UnusableReason`]).
     pub unusable_values: usize,
 }
 
-/// The values of a rule's captures for one way its claims match, sorted by name. Only captures that
-/// occur in a route are kept.
+/// The values of a rule's captures for one combination of claim values. Only captures that occur in
+/// a route are kept, in the order of the claims, and by name within one claim.
 pub type Bindings<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// One rule evaluated for one token.
 #[derive(Debug)]
 pub struct RuleEvaluation<'a> {
     rule: &'a Rule,
-    /// The first claim of `when` that does not match. The rule does not apply to the token then.
+    /// The first claim of `when`, in alphabetical order, that does not match. The rule does not
+    /// apply to the token then.
     pub failed_condition: Option<&'a str>,
-    /// Every distinct way the claims match.
+    /// One entry for each distinct combination of claim values that matches.
     pub bindings: Vec<Bindings<'a>>,
     /// Claim values that the rule cannot use.
     pub unusable: Vec<UnusableValue<'a>>,
-    /// How many bindings were dropped because there are more than 10,000.
+    /// How many bindings were left out because there are more than 10,000.
     pub overflow: usize,
 }
 
@@ -93,7 +94,7 @@ pub enum UnusableReason {
     #[error("`{0}` can be split in more than one way")]
     Ambiguous(String),
     /// A captured part is not allowed in a route.
-    #[error("`{0}` is not allowed in a route; expected {ROUTE_SAFE}")]
+    #[error("a captured part of `{0}` is not allowed in a route; expected {ROUTE_SAFE}")]
     NotRouteSafe(String),
 }
 
@@ -204,7 +205,7 @@ impl RuleEvaluation<'_> {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
         };
-        let mut dropped = 0;
+        let mut left_out = 0;
         // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
         for route in &self.rule.routes {
             for bindings in &self.bindings {
@@ -213,7 +214,7 @@ impl RuleEvaluation<'_> {
                     if list.len() < MAX_ROUTES || grant.covers(requested) {
                         list.push(grant);
                     } else {
-                        dropped += 1;
+                        left_out += 1;
                     }
                 }
             }
@@ -221,8 +222,8 @@ impl RuleEvaluation<'_> {
         grants.unusable_values += self.unusable.len();
         match self.effect() {
             // A lost Allow is safe. A lost Deny is not.
-            Effect::Allow => grants.omitted += self.overflow + dropped,
-            Effect::Deny if self.denies_all() || dropped > 0 => {
+            Effect::Allow => grants.omitted += self.overflow + left_out,
+            Effect::Deny if self.denies_all() || left_out > 0 => {
                 grants.deny_all = grants.deny_all.or(Some(self.line()));
             }
             Effect::Deny => {}
@@ -235,7 +236,8 @@ fn value_of<'b>(bindings: &'b Bindings<'_>, name: &str) -> Option<&'b str> {
 }
 
 impl Condition {
-    /// The distinct ways the claim's values match, sorted. Unusable values are added to `unusable`.
+    /// The distinct bindings of the claim's values, sorted. Unusable values are added to
+    /// `unusable`.
     fn bindings<'a>(
         &'a self,
         values: &mut ClaimValues<'a>,
@@ -465,7 +467,7 @@ mod tests {
                 None,
                 list(&["GET/a/q"]),
                 list(&[
-                    "tenants: `2:b c` is not allowed in a route; expected 1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! and neither . nor ..",
+                    "tenants: a captured part of `2:b c` is not allowed in a route; expected 1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! and neither . nor ..",
                     "tenants: `3:d:e` can be split in more than one way"
                 ])
             )
@@ -480,7 +482,7 @@ mod tests {
         assert_eq!(evaluate(r#""groups":["STAFF"],"x":"q""#).0.as_deref(), Some("tenants"));
         assert_eq!(
             evaluate(r#""groups":["STAFF"],"tenants":{},"x":"q""#),
-            (None, vec![], list(&["tenants: it is neither text nor a list of texts"]))
+            (None, vec![], list(&["tenants: it is an object, or an array with something else than strings"]))
         );
     }
 

@@ -81,7 +81,8 @@ impl JsonObject {
 #[derive(Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// The members in their order in the text. Duplicate names were looked for in the values only.
+/// The members in the order of the text. Names inside the values are already checked for
+/// duplicates; the names at this level are not.
 struct Parsed<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Parsed<'de> {

@@ -47,7 +47,7 @@ impl MethodArn {
         self.text.get(..self.stage_len).unwrap_or_default()
     }
 
-    /// The method in upper case, for example `GET`. HTTP need not define it.
+    /// The method in upper case, for example `GET`. It may be a method that HTTP does not define.
     #[must_use]
     pub fn method(&self) -> &str {
         self.text.get(self.stage_len + 1..self.stage_len + 1 + self.method_len).unwrap_or_default()

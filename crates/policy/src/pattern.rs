@@ -99,8 +99,8 @@ impl Pattern {
 
     /// Matches the whole of `value`. A capture takes one or more characters.
     ///
-    /// One split puts every separator as far left as possible, the other as far right as possible.
-    /// There is exactly one split if and only if both are equal.
+    /// Splits once with each separator as far left as possible, and once as far right as possible.
+    /// The split is unique exactly if both results are equal.
     pub(super) fn matches<'v>(&self, value: &'v str) -> Match<'v> {
         let Some((last, inner)) = self.captures.split_last() else {
             return if value == self.prefix { Match::Yes(Vec::new()) } else { Match::No };

@@ -23,7 +23,7 @@ pub(super) enum RouteError {
     Method(String),
     #[error("{0}")]
     Pattern(#[from] PatternError),
-    #[error("has an empty segment, `.` or `..` in its path; no request can reach it")]
+    #[error("has an empty segment, `.`, `..` or a `/` at the end of its path")]
     Segment,
     #[error("has a `*` that is not the whole last segment")]
     Wildcard,

@@ -1,4 +1,5 @@
-//! Parses and checks a rules file such as `policy.toml`: for every way the claims match `when`,
+//! Parses and checks a rules file such as `policy.toml`: each combination of claim values that
+//! matches `when` grants
 //! grant `routes`.
 
 use std::{

@@ -1,5 +1,4 @@
-//! RSA signing keys. Tests generate theirs at run time, so that no key in the repository looks like
-//! a secret.
+//! RSA signing keys. Tests generate theirs at run time. Only the sample key is in the repository.
 
 use std::sync::OnceLock;
 
