@@ -11,13 +11,12 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    error::Error,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::{Context, Result};
 use okta_authorizer::{
     authorizer::Authorizer,
     config::Config,
@@ -32,14 +31,14 @@ const ENVIRONMENT: &str = include_str!("../events/env.json");
 const OVERRIDES: [&str; 3] = ["OKTA_ISSUER", "OKTA_JWKS", "POLICY_FILE"];
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<()> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
-    let variables = files.get("Parameters").ok_or("events/env.json has no \"Parameters\"")?;
+    let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
     let variable = |name: &str| {
         let own = OVERRIDES.contains(&name).then(|| env::var_os(name)).flatten();
         own.or_else(|| variables.get(name).map(Into::into))
     };
-    let rules_file = variable("POLICY_FILE").unwrap_or_else(|| "policy.toml".into());
+    let rules_file = variable("POLICY_FILE").filter(|file| !file.is_empty()).unwrap_or_else(|| "policy.toml".into());
     let config = Config::load(variable, |path| fs::read_to_string(path))?;
     let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
 
@@ -48,9 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         events = samples()?;
     }
     for file in events {
-        let event = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let event: Box<RawValue> =
-            serde_json::from_str(&event).map_err(|error| format!("{}: {error}", file.display()))?;
+        let event = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let event: Box<RawValue> = serde_json::from_str(&event).with_context(|| file.display().to_string())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let decision = authorizer.decide(&event, now).await;
         let (status, reason) = status_and_reason(&decision.outcome, &rules_file.to_string_lossy());
@@ -63,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn samples() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+fn samples() -> Result<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let mut events = Vec::new();
     for entry in fs::read_dir(folder)? {

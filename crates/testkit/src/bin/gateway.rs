@@ -14,12 +14,14 @@
 use std::{
     collections::BTreeMap,
     env,
+    process::{self, ExitCode},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use okta_authorizer_testkit::{
     env::Env,
+    exit_code,
     gateway::{Error, api_gateway::Gateway, issuer::Issuer, template::Api},
     runtime_api::{Authorizer, Log, authorizer_binary},
 };
@@ -35,7 +37,11 @@ struct Options {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
+    exit_code(run().await)
+}
+
+async fn run() -> Result<(), Error> {
     let options = Options::parse(env::args().skip(1))?;
     let binary = authorizer_binary();
     if !binary.is_file() {
@@ -77,6 +83,10 @@ impl Options {
                 "--okta" => options.okta = true,
                 "--port" => options.port = value()?.parse()?,
                 "--ttl" => options.ttl = Some(Duration::from_secs(value()?.parse()?)),
+                "--help" => {
+                    println!("{USAGE}");
+                    process::exit(0);
+                }
                 _ => return Err(USAGE.into()),
             }
         }

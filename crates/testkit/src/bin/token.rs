@@ -6,21 +6,24 @@
 //!     --uid 00u1 --scope api:read --group SUPERUSERS --tenant 0oa1:acme:00g1 [--expired]
 //! ```
 
-use std::{env, error::Error};
+use std::{
+    env,
+    process::{self, ExitCode},
+};
 
-use okta_authorizer_testkit::{keys, now};
+use okta_authorizer_testkit::{exit_code, gateway::Error, keys, now};
 use serde_json::{Map, Value, json};
 
 const USAGE: &str =
     "usage: token [--uid ID] [--sub LOGIN] [--cid CLIENT] [--scope SCOPE]… [--group GROUP]… [--tenant TENANT]…
              [--claim NAME=JSON]… [--issuer URL] [--audience AUDIENCE] [--lifetime SECONDS] [--expired]";
 
-fn main() -> Result<(), Box<dyn Error>> {
-    println!("{}", keys::sample().token(&Value::Object(claims(env::args().skip(1), now())?)));
-    Ok(())
+fn main() -> ExitCode {
+    let claims = claims(env::args().skip(1), now());
+    exit_code(claims.map(|claims| println!("{}", keys::sample().token(&Value::Object(claims)))))
 }
 
-fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<String, Value>, Box<dyn Error>> {
+fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<String, Value>, Error> {
     let mut claims = Map::new();
     let mut client = "0oasampleclient".to_owned();
     claims.insert("iss".to_owned(), "https://example.okta.com/oauth2/default".into());
@@ -31,6 +34,10 @@ fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<S
         if option == "--expired" {
             issued = now.saturating_sub(7_200);
             continue;
+        }
+        if option == "--help" {
+            println!("{USAGE}");
+            process::exit(0);
         }
         let value = arguments.next().ok_or(USAGE)?;
         match option.as_str() {
@@ -45,7 +52,10 @@ fn claims(mut arguments: impl Iterator<Item = String>, now: u64) -> Result<Map<S
             "--lifetime" => lifetime = value.parse()?,
             "--claim" => {
                 let (name, json) = value.split_once('=').ok_or(USAGE)?;
-                claims.insert(name.to_owned(), serde_json::from_str(json)?);
+                let json = serde_json::from_str(json).map_err(|error| {
+                    format!("--claim {value}: the value is not JSON ({error}); for example --claim '{name}=\"text\"'")
+                })?;
+                claims.insert(name.to_owned(), json);
             }
             _ => return Err(USAGE.into()),
         }
