@@ -11,7 +11,6 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::Value;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
@@ -103,14 +102,14 @@ pub(crate) fn write(level: Level, message: &str, line: &impl MetricLine) {
         && level <= lines.level
         && let Ok(mut text) = lines.format(level, message, line)
     {
-        text.push('\n');
+        text.push(b'\n');
         // The process goes on if nobody reads its log.
-        let _ = io::stdout().lock().write_all(text.as_bytes());
+        let _ = io::stdout().lock().write_all(&text);
     }
 }
 
 impl Lines {
-    fn format(&self, level: Level, message: &str, line: &impl MetricLine) -> serde_json::Result<String> {
+    fn format(&self, level: Level, message: &str, line: &impl MetricLine) -> serde_json::Result<Vec<u8>> {
         let mut timestamp = String::with_capacity(32);
         // Writing to a string does not fail.
         let _ = Timestamp.format_time(&mut Writer::new(&mut timestamp));
@@ -119,14 +118,17 @@ impl Lines {
             let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
             let metadata = Metadata::new(&self.function_name, milliseconds, line.metrics());
-            return serde_json::to_string(&JsonLine { timestamp, level, message, line, metadata });
+            // About the length of a decision line. Without it, the buffer grows four times.
+            let mut text = Vec::with_capacity(1_024);
+            serde_json::to_writer(&mut text, &JsonLine { timestamp, level, message, line, metadata })?;
+            return Ok(text);
         }
-        let members = match serde_json::to_value(line)? {
-            Value::Object(members) => members,
-            _ => serde_json::Map::new(),
-        };
-        let members = members.iter().map(|(name, value)| format!(" {name}={value}"));
-        Ok([format!("{timestamp} {level:>5} {message}")].into_iter().chain(members).collect())
+        let mut text = format!("{timestamp} {level:>5} {message}").into_bytes();
+        // A line is an object, so every member of it is written.
+        for (name, value) in serde_json::to_value(line)?.as_object().into_iter().flatten() {
+            write!(text, " {name}={value}").map_err(serde_json::Error::io)?;
+        }
+        Ok(text)
     }
 }
 
