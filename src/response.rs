@@ -21,14 +21,15 @@ use crate::{
 pub struct Response {
     /// The principal: `uid`, else `sub`.
     pub principal_id: String,
-    /// What the principal may call.
-    pub policy_document: PolicyDocument,
     /// `$context.authorizer.*`. API Gateway takes strings, numbers and booleans; these are all
     /// strings.
     pub context: BTreeMap<Cow<'static, str>, String>,
     /// The caller's API key, for usage plans of an API that takes the key from its authorizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_identifier_key: Option<String>,
+    /// What the principal may call. The last member, because it is the longest: the runtime's buffer
+    /// then grows only once.
+    pub policy_document: PolicyDocument,
 }
 
 /// How decisions are answered.
@@ -129,13 +130,13 @@ mod tests {
         let policy = response.policy_document.json().to_owned();
         assert_eq!(
             serde_json::to_string(&response).unwrap(),
-            format!(r#"{{"principalId":"a\"b","policyDocument":{policy},"context":{{"own":"x","sub":"é\n"}}}}"#)
+            format!(r#"{{"principalId":"a\"b","context":{{"own":"x","sub":"é\n"}},"policyDocument":{policy}}}"#)
         );
         response.context.clear();
         response.usage_identifier_key = Some("k".to_owned());
         assert_eq!(
             serde_json::to_string(&response).unwrap(),
-            format!(r#"{{"principalId":"a\"b","policyDocument":{policy},"context":{{}},"usageIdentifierKey":"k"}}"#)
+            format!(r#"{{"principalId":"a\"b","context":{{}},"usageIdentifierKey":"k","policyDocument":{policy}}}"#)
         );
         assert_eq!(response.typed_policy().unwrap().statement.len(), 1);
     }

@@ -92,11 +92,11 @@ pub fn payload(more: &str) -> String {
 pub fn assert_on_the_wire(response: &Response) {
     let key = response.usage_identifier_key.as_ref();
     let expected = format!(
-        r#"{{"principalId":{},"policyDocument":{},"context":{}{}}}"#,
+        r#"{{"principalId":{},"context":{}{},"policyDocument":{}}}"#,
         json_text(&response.principal_id),
-        response.policy_document.json(),
         json_text(&response.context),
         key.map(|key| format!(r#","usageIdentifierKey":{}"#, json_text(key))).unwrap_or_default(),
+        response.policy_document.json(),
     );
     assert_eq!(json_text(response), expected);
 }
