@@ -26,7 +26,8 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
     -jar package/emulator/DynamoDBLocal.jar -inMemory -disableTelemetry -port "$port" >log 2>&1) &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" || true' EXIT
-until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+for _ in {1..300}; do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
     kill -0 "$server" 2>/dev/null || { cat "$home/log" >&2; fail "DynamoDB Local ended"; }
     sleep 0.1
 done

@@ -36,6 +36,7 @@ async fn main() -> Result<()> {
     let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
     let variable = |name: &str| {
         let own = OVERRIDES.contains(&name).then(|| env::var_os(name)).flatten();
+        let own = own.filter(|value| !value.is_empty());
         own.or_else(|| variables.get(name).map(Into::into))
     };
     let rules_file = variable("POLICY_FILE").filter(|file| !file.is_empty()).unwrap_or_else(|| "policy.toml".into());

@@ -12,7 +12,8 @@
 //! [`response`] turns the [`decision`] into the answer on the wire.
 //!
 //! Only [`keys`], the introspection in [`token`], [`https`] and [`runtime_api`] use the network.
-//! The time of a call is an argument. Settings come from the caller, except the proxy variables,
+//! The time of a call is an argument. Decision lines and key lines are written
+//! only after [`telemetry::init`]. Settings come from the caller, except the proxy variables,
 //! which the HTTPS client reads.
 
 pub mod authorizer;

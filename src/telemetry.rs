@@ -5,12 +5,17 @@ pub(crate) mod emf;
 pub(crate) mod key_refresh;
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::OnceLock,
     time::SystemTime,
 };
 
-use serde::Serialize;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
@@ -39,7 +44,8 @@ pub struct LogSettings {
     pub clock: fn() -> SystemTime,
 }
 
-/// Set once by [`init`], like the subscriber of `tracing`. Without it, no line is written.
+/// Set once by [`init`], like the subscriber of `tracing`. Without it, no decision line and no key
+/// line is written.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Writes lines with metrics. They do not go through `tracing`, because its events cannot have
@@ -117,18 +123,47 @@ impl Lines {
         if self.is_json {
             let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-            let metadata = Metadata::new(&self.function_name, milliseconds, line.metrics());
+            let metadata = Metadata { timestamp: milliseconds, cloud_watch_metrics: line.metrics() };
+            let json = JsonLine { timestamp, level, message, line, function_name: &self.function_name, _aws: metadata };
             // About the length of a decision line. Without it, the buffer grows four times.
             let mut text = Vec::with_capacity(1_024);
-            serde_json::to_writer(&mut text, &JsonLine { timestamp, level, message, line, metadata })?;
+            serde_json::to_writer(&mut text, &json)?;
             return Ok(text);
         }
+        let json = serde_json::to_string(line)?;
+        let Members(members) = serde_json::from_str(&json)?;
         let mut text = format!("{timestamp} {level:>5} {message}").into_bytes();
-        // A line is an object, so every member of it is written.
-        for (name, value) in serde_json::to_value(line)?.as_object().into_iter().flatten() {
+        for (name, value) in members {
             write!(text, " {name}={value}").map_err(serde_json::Error::io)?;
         }
         Ok(text)
+    }
+}
+
+/// The members of a JSON object in their order, which `serde_json::Map` does not keep.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -139,6 +174,6 @@ struct JsonLine<'a, L: Serialize> {
     message: &'a str,
     #[serde(flatten)]
     line: &'a L,
-    #[serde(flatten)]
-    metadata: Metadata<'a>,
+    function_name: &'a str,
+    _aws: Metadata,
 }

@@ -50,23 +50,11 @@ impl Metric {
 /// The dimensions of a metric that is counted for the whole function only.
 pub(crate) const BY_FUNCTION: Dimensions = &[&["function_name"]];
 
-/// The members that make a log line a metric.
-#[derive(Serialize)]
-pub(super) struct Metadata<'a> {
-    function_name: &'a str,
-    _aws: Directives,
-}
-
+/// The member `_aws`, which makes a log line a metric.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Directives {
+pub(super) struct Metadata {
     /// Epoch milliseconds.
-    timestamp: u64,
-    cloud_watch_metrics: Vec<Metric>,
-}
-
-impl<'a> Metadata<'a> {
-    pub(super) fn new(function_name: &'a str, epoch_milliseconds: u64, metrics: Vec<Metric>) -> Self {
-        Self { function_name, _aws: Directives { timestamp: epoch_milliseconds, cloud_watch_metrics: metrics } }
-    }
+    pub(super) timestamp: u64,
+    pub(super) cloud_watch_metrics: Vec<Metric>,
 }

@@ -83,6 +83,7 @@ async fn a_text_line_is_a_decision_without_metrics() {
             assert!(timestamp.starts_with("20") && timestamp.ends_with('Z') && timestamp.contains('T'), "{line}");
             assert_eq!(*found_level, level, "{line}");
             assert!(members.iter().all(|member| member.contains('=')), "{line}");
+            assert_eq!(members[..2], fields[..2], "the outcome and the reason come first: {line}");
             assert!(fields.iter().all(|field| members.contains(field)), "{fields:?} in {line}");
             assert!(!line.contains("_aws") && !line.contains("CloudWatchMetrics"), "{line}");
         }

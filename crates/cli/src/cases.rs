@@ -77,6 +77,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_on_a_claim_of_every_token_applies_to_each_case() {
+        let rules =
+            "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { sub = '{who}@example.com' }\nroutes = ['ANY /*']";
+        let tests = "[[case]]\nname = 'x'\nclaims = { uid = '00u1' }\nallow = ['GET /a']\n";
+        let outcome = run(&Rules::parse(rules).unwrap(), tests).unwrap();
+        assert_eq!(outcome.failures.len(), 1, "{:?}", outcome.failures);
+    }
+
+    #[test]
     fn an_unexpected_verdict_is_reported_with_its_rule() {
         let tests = r#"
 [[case]]

@@ -16,12 +16,11 @@ pub fn read(text: &str) -> Result<ClaimSet, String> {
     if text.starts_with('{') {
         return from_json(text);
     }
-    let claims = payload(text).map_err(|problem| format!("not an access token: {problem}"))?;
-    check(&claims)?;
-    Ok(claims)
+    from_json(&payload(text).map_err(|problem| format!("not an access token: {problem}"))?)
 }
 
-/// The claims of a JSON object.
+/// The claims of a JSON object. Claims that every token has are added if they are missing, because
+/// rules can name them.
 pub fn from_json(json: &str) -> Result<ClaimSet, String> {
     let claims = ClaimSet::parse(json.as_bytes()).ok_or_else(|| {
         let problem = match serde_json::from_str::<IgnoredAny>(json) {
@@ -31,10 +30,24 @@ pub fn from_json(json: &str) -> Result<ClaimSet, String> {
         format!("the claims are not a JSON object: {problem}")
     })?;
     check(&claims)?;
-    Ok(claims)
+    let own = json.trim().strip_prefix('{').and_then(|members| members.strip_suffix('}')).unwrap_or_default();
+    let mut members = if own.trim().is_empty() { Vec::new() } else { vec![own.to_owned()] };
+    let missing = REQUIRED.iter().filter(|(claim, _)| claims.raw(claim).is_none());
+    members.extend(missing.map(|(claim, json)| format!(r#""{claim}":{json}"#)));
+    let all = members.join(",");
+    ClaimSet::parse(format!("{{{all}}}").as_bytes()).ok_or_else(|| "the claims are not a JSON object".to_owned())
 }
 
-fn payload(text: &str) -> Result<ClaimSet, String> {
+/// The claims of every access token, as JSON.
+const REQUIRED: [(&str, &str); 5] = [
+    ("iss", r#""https://example.okta.com/oauth2/default""#),
+    ("aud", r#""api://default""#),
+    ("sub", r#""somebody@example.com""#),
+    ("iat", "1800000000"),
+    ("exp", "4102444800"),
+];
+
+fn payload(text: &str) -> Result<String, String> {
     let token = match text.split_once(' ') {
         None if text.eq_ignore_ascii_case("Bearer") => "",
         None => text,
@@ -51,13 +64,16 @@ fn payload(text: &str) -> Result<ClaimSet, String> {
     let [header, payload, _signature] = parts.as_slice() else {
         return Err("the token does not have three parts".to_owned());
     };
-    check_header(&decode(header, "header")?)?;
-    Ok(decode(payload, "payload")?.into())
+    let (header, _) = decode(header, "header")?;
+    check_header(&header)?;
+    Ok(decode(payload, "payload")?.1)
 }
 
-fn decode(encoded: &str, part: &str) -> Result<JsonObject, String> {
+/// A part of a token as an object, and as its JSON text.
+fn decode(encoded: &str, part: &str) -> Result<(JsonObject, String), String> {
     let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| format!("the {part} is not base64url"))?;
-    JsonObject::parse(&json).ok_or_else(|| format!("the {part} is not a JSON object with unique names"))
+    let object = JsonObject::parse(&json).zip(String::from_utf8(json).ok());
+    object.ok_or_else(|| format!("the {part} is not a JSON object with unique names"))
 }
 
 /// Refuses headers that the Lambda refuses. For example, a token of Okta's org authorization server
@@ -120,6 +136,18 @@ mod tests {
 
     fn token(header: &str, payload: &str) -> String {
         format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    #[test]
+    fn claims_that_every_token_has_are_added_if_they_are_missing() {
+        for json in ["{}", " { } ", r#"{"a":{"b":{}}}"#, r#"{"sub":"me"}"#] {
+            let claims = from_json(json).unwrap();
+            for (claim, _) in REQUIRED {
+                assert!(claims.raw(claim).is_some(), "{claim} in {json}");
+            }
+        }
+        assert_eq!(from_json(r#"{"sub":"me"}"#).unwrap().raw("sub"), Some(r#""me""#));
+        assert_eq!(from_json(r#"{"a":{"b":{}}}"#).unwrap().raw("a"), Some(r#"{"b":{}}"#));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Parses and checks a rules file such as `policy.toml`: each combination of claim values that
-//! matches `when` grants
-//! grant `routes`.
+//! matches `when` grants `routes`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

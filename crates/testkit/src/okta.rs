@@ -15,10 +15,11 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
+    time::timeout,
 };
 use url::form_urlencoded;
 
-use crate::keys;
+use crate::{keys, runtime_api::TEST_TIMEOUT};
 
 /// How an endpoint answers.
 #[derive(Clone, Debug)]
@@ -189,7 +190,9 @@ impl Okta {
 
     /// Waits for this number of introspection requests.
     pub async fn wait_for_introspections(&self, times: usize) {
-        self.state.introspection_requests.subscribe().wait_for(|requests| requests.len() >= times).await.unwrap();
+        let mut requests = self.state.introspection_requests.subscribe();
+        let waited = timeout(TEST_TIMEOUT, requests.wait_for(|requests| requests.len() >= times)).await;
+        waited.expect("Okta is not asked").unwrap();
     }
 
     /// The number of requests for the keys so far.
@@ -199,7 +202,9 @@ impl Okta {
 
     /// Waits for this number of requests for the keys.
     pub async fn wait_for_requests(&self, times: usize) {
-        self.state.key_requests.subscribe().wait_for(|requests| *requests >= times).await.unwrap();
+        let mut requests = self.state.key_requests.subscribe();
+        let waited = timeout(TEST_TIMEOUT, requests.wait_for(|requests| *requests >= times)).await;
+        waited.expect("Okta is not asked").unwrap();
     }
 
     /// The number of other requests so far.

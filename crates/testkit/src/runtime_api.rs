@@ -35,7 +35,7 @@ use tokio::{
 use crate::{env::Env, iam::Policy, now};
 
 /// A test that waits this long has failed. The longest wait of the authorizer is 2 s.
-const TEST_TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The binary under test:
 ///
