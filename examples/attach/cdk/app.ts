@@ -7,7 +7,8 @@ const app = new App();
 const stack = new Stack(app, 'hello');
 
 const okta = new TokenAuthorizer(stack, 'Okta', {
-  // The stack okta-authorizer gives the permission to call the function: see its parameter AttachedApiId.
+  // The stack okta-authorizer gives the permission to call the function: see its parameter
+  // AttachedApiId.
   handler: Function.fromFunctionAttributes(stack, 'OktaAuthorizer', {
     functionArn: Fn.importValue('okta-authorizer-AuthorizerFunctionArn'),
     skipPermissions: true,

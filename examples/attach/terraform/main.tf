@@ -9,7 +9,8 @@ data "aws_cloudformation_stack" "okta_authorizer" {
   name = "okta-authorizer"
 }
 
-# The stack okta-authorizer gives the permission to call the function: see its parameter AttachedApiId.
+# The stack okta-authorizer gives the permission to call the function: see its parameter
+# AttachedApiId.
 resource "aws_api_gateway_authorizer" "okta" {
   name                             = "Okta"
   rest_api_id                      = aws_api_gateway_rest_api.api.id
