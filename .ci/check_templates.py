@@ -19,9 +19,37 @@ from samtranslator.translator.transform import transform
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "target/templates"
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
-API_KEY = {"Fn::If": ["HasUsagePlan", {"api_key": []}, {"Ref": "AWS::NoValue"}]}
-# Without the demo API, the alarms and the permission for another API.
+ISSUER = {"OktaIssuer": "https://example.okta.com/oauth2/default"}
+EVERYTHING = ISSUER | {
+    "OktaClientSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:okta-AbCdEf",
+    "PolicyLayerArn": "arn:aws:lambda:eu-west-1:123456789012:layer:rules:1",
+    "ApiKeyClaim": "cid",
+    "WithAlarms": "true",
+    "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+    "AttachedApiId": "abcdef1234",
+    "ReauthorizeEvery": "60",
+    "DemoIpRanges": "192.0.2.0/24,2001:db8::/32",
+    "DemoThrottleRate": "50",
+    "DemoPlanClientId": "0oasampleclient00001",
+    "DemoDomainName": "api.example.com",
+    "DemoCertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
+    "DemoTruststoreUri": "s3://example/truststore.pem",
+}
 CORE = {"AuthorizerFunction", "AuthorizerRole", "KeysTable", "AuthorizerLogGroup"}
+ATTACHED = {"AttachedApiPermission"}
+DEMO = {"DemoApi", "DemoApiDeployment", "DemoApidemoStage", "DemoApiOktaAuthorizerPermission"}
+DEMO_OPTIONS = {"DemoUsagePlan", "DemoPlanKey", "DemoUsagePlanKey", "DemoDomain", "DemoDomainMapping"}
+ALARMS = {f"{name}Alarm" for name in ("Faults", "NoDecisions", "RefusalRate", "OktaUnreachable", "OldKeys",
+                                      "TruncatedPolicies", "Throttles", "Duration")} | {"Dashboard"}
+# The parameters of a stack and the resources that it then has.
+STACKS = {
+    "default": (ISSUER, CORE | DEMO | ATTACHED),
+    "bare": (ISSUER | {"WithDemoApi": "false", "AttachedApiId": ""}, CORE),
+    "without-demo": (EVERYTHING | {"WithDemoApi": "false", "AlarmTopicArn": ""}, CORE | ATTACHED | ALARMS),
+    "everything": (EVERYTHING, CORE | ATTACHED | ALARMS | DEMO | DEMO_OPTIONS),
+}
+FUNCTION_ARN = {"Fn::GetAtt": ["AuthorizerFunction", "Arn"]}
+NOTHING = {"Ref": "AWS::NoValue"}
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln-_"
 TOKENS = [f"Bearer {JWT}", f"bearer {JWT}", f"BEARER     {JWT}", JWT, "a.b.c", "Bearer " + ".".join(["a" * 3000] * 3)]
@@ -32,10 +60,13 @@ JUNK = ["", "Bearer", "Bearer ", "Bearer a", "a.b", "a.b.c.d", ".b.c", "a..c", "
 def main():
     os.environ |= {"AWS_DEFAULT_REGION": "eu-west-1", "SAM_CLI_TELEMETRY": "0"}
     OUT.mkdir(parents=True, exist_ok=True)
-    resources = translated()["Resources"]
-    core = {name for name, resource in resources.items() if "Condition" not in resource}
-    check(core == CORE, f"resources without a condition: {core ^ CORE}")
-    demo_api(resources["DemoApi"]["Properties"])
+    for name, (parameters, expected) in STACKS.items():
+        stack = Stack(parameters)
+        found = {re.sub(r"(?<=Deployment)[0-9a-f]{10}$", "", key) for key in stack.resources}
+        check(found == expected, f"{name}: resources {sorted(found ^ expected)}")
+        wiring(stack.resources, stack.parameters)
+        if "DemoApi" in found:
+            demo_api(stack.resources, stack.parameters)
     metadata()
     validation_expression()
     examples()
@@ -45,28 +76,98 @@ def main():
     print("all templates passed")
 
 
-def translated():
-    """template.yaml as SAM deploys it."""
-    source = yaml_parse((ROOT / "template.yaml").read_text())
-    source["Resources"]["AuthorizerFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
-    defaults = {name: parameter.get("Default", "") for name, parameter in source["Parameters"].items()}
-    return transform(source, defaults, type("NoManagedPolicies", (), {"load": lambda self: {}})())
+class Stack:
+    """template.yaml as SAM deploys it, with parameters and conditions resolved."""
+
+    def __init__(self, parameters):
+        source = yaml_parse((ROOT / "template.yaml").read_text())
+        source["Resources"]["AuthorizerFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
+        defaults = {name: str(parameter.get("Default", "")) for name, parameter in source["Parameters"].items()}
+        self.parameters = defaults | parameters
+        self.template = transform(source, dict(self.parameters), type("NoPolicies", (), {"load": lambda self: {}})())
+        self.resources = {name: self.resolve(resource) for name, resource in self.template["Resources"].items()
+                          if "Condition" not in resource or self.holds(resource["Condition"])}
+
+    def holds(self, condition):
+        if isinstance(condition, str):
+            return self.holds(self.template["Conditions"][condition])
+        [(operator, operands)] = condition.items()
+        if operator == "Condition":
+            return self.holds(operands)
+        if operator == "Fn::Equals":
+            return len({str(self.resolve(operand)) for operand in operands}) == 1
+        results = [self.holds(operand) for operand in operands]
+        return {"Fn::Not": lambda one: not one[0], "Fn::And": all, "Fn::Or": any}[operator](results)
+
+    def resolve(self, value):
+        if isinstance(value, list):
+            return [item for item in map(self.resolve, value) if item != NOTHING]
+        if not isinstance(value, dict):
+            return value
+        match list(value.items()):
+            case [("Fn::If", [condition, yes, no])]:
+                return self.resolve(yes if self.holds(condition) else no)
+            case [("Ref", name)]:
+                return self.parameters.get(name, value)
+            case [("Fn::Split", [separator, text])]:
+                return self.resolve(text).split(separator)
+        resolved = {key: self.resolve(item) for key, item in value.items()}
+        return {key: item for key, item in resolved.items() if item != NOTHING}
 
 
-def demo_api(api):
+def wiring(resources, parameters):
+    """The function's variables, who may call it, and whom the alarms notify."""
+    function = resources["AuthorizerFunction"]["Properties"]
+    variables = function["Environment"]["Variables"]
+    layer, topics = parameters["PolicyLayerArn"], list(filter(None, [parameters["AlarmTopicArn"]]))
+    check(function.get("Layers", []) == ([layer] if layer else []), "the layer")
+    check(variables["POLICY_FILE"] == ("/opt/policy.toml" if layer else ""), "POLICY_FILE")
+    secret = {"Fn::Sub": "{{resolve:secretsmanager:${OktaClientSecretArn}}}"} if parameters["OktaClientSecretArn"] else ""
+    check(variables["OKTA_CLIENT_SECRET"] == secret, "OKTA_CLIENT_SECRET")
+    for name, resource in resources.items():
+        properties = resource["Properties"]
+        if resource["Type"] == "AWS::Lambda::Permission":
+            check(properties["FunctionName"] == FUNCTION_ARN, f"{name}: another function")
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            check(properties["AlarmActions"] == properties["OKActions"] == topics, f"{name}: topic")
+
+
+def demo_api(resources, parameters):
+    api = resources["DemoApi"]["Properties"]
     body = api["Body"]
+    api_key = [{"api_key": []}] if parameters["DemoPlanClientId"] else []
     for path, methods in body["paths"].items():
         check("security" not in methods["options"], f"{path}: a preflight has no token")
         for method in methods.keys() - {"options", "parameters"}:
-            check(methods[method]["security"] == [API_KEY, {"Okta": []}], f"{path}: security")
+            check(methods[method]["security"] == [*api_key, {"Okta": []}], f"{path}: security")
+    check(api["ApiKeySourceType"] == ("AUTHORIZER" if api_key else "HEADER"), "ApiKeySourceType")
     okta = body["securityDefinitions"]["Okta"]
-    check(okta["name"] == "Authorization" and okta["x-amazon-apigateway-authorizer"]["type"] == "token", "the authorizer")
+    authorizer = okta["x-amazon-apigateway-authorizer"]
+    check(okta["name"] == "Authorization" and authorizer["type"] == "token", "the authorizer")
+    [uri, names] = authorizer["authorizerUri"]["Fn::Sub"]
+    check("/${__FunctionArn__}/" in uri and names == {"__FunctionArn__": FUNCTION_ARN}, "the authorizer: another function")
+    check(str(authorizer["authorizerResultTtlInSeconds"]) == parameters["ReauthorizeEvery"], "ReauthorizeEvery")
     for name, response in body["x-amazon-apigateway-gateway-responses"].items():
         check("gatewayresponse.header.Access-Control-Allow-Origin" in response["responseParameters"], f"{name}: CORS")
         text = response["responseTemplates"]["application/json"].replace("$context.error.messageString", '"x"')
         check({"message", "type"} == set(json.loads(text)), f"{name}: body")
-    [_, policy, _] = api["Policy"]["Fn::If"]
-    check({statement["Effect"] for statement in policy["Statement"]} == {"Deny"}, "the resource policy allows something")
+        header = response["responseParameters"].get("gatewayresponse.header.WWW-Authenticate")
+        check(header == ("'Bearer'" if name == "UNAUTHORIZED" else None), f"{name}: WWW-Authenticate")
+
+    ranges = parameters["DemoIpRanges"]
+    statements = api.get("Policy", {"Statement": []})["Statement"]
+    expected = [("Deny", {"NotIpAddress": {"aws:SourceIp": ranges.split(",")}})] if ranges else []
+    # An Allow would open the API to requests that the authorizer's policy does not mention.
+    check([(each["Effect"], each["Condition"]) for each in statements] == expected, "the resource policy")
+    settings = resources["DemoApidemoStage"]["Properties"].get("MethodSettings", [])
+    limits = [str(setting["ThrottlingRateLimit"]) for setting in settings]
+    check(limits == [rate for rate in [parameters["DemoThrottleRate"]] if rate != "0"], "the limit of the stage")
+    truststore = parameters["DemoTruststoreUri"]
+    closed = body["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"]
+    check(closed is bool(truststore), "the default endpoint must be closed with mutual TLS, and only then")
+    if truststore:
+        tls = resources["DemoDomain"]["Properties"].get("MutualTlsAuthentication")
+        check(tls == {"TruststoreUri": truststore}, "DemoDomain: mutual TLS")
 
 
 def metadata():
