@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn a_string_is_read_unescaped_and_another_type_is_an_error() {
+        let claims = claims(r#"{"text":"a\"b","null":null,"number":1}"#);
+        assert_eq!(claims.string("text"), Ok(Some("a\"b".into())));
+        assert_eq!(claims.string("absent"), Ok(None));
+        assert_eq!((claims.string("null"), claims.string("number")), (Err(NotAString), Err(NotAString)));
+    }
+
+    #[test]
     fn a_string_or_an_array_of_strings_and_nothing_else() {
         let claims = claims(r#"{"one":"a","many":["a","b"],"null":null,"number":1,"mixed":["a",1]}"#);
         assert_eq!(claims.string_or_array("one"), Ok(Some(list(&["a"]))));
