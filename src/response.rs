@@ -27,8 +27,8 @@ pub struct Response {
     /// The caller's API key, for usage plans of an API that takes the key from its authorizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_identifier_key: Option<String>,
-    /// What the principal may call. The last member, because it is the longest: the runtime's buffer
-    /// then grows only once.
+    /// What the principal may call. The last member, because it is the longest: the runtime's
+    /// buffer then grows only once.
     pub policy_document: PolicyDocument,
 }
 

@@ -53,7 +53,8 @@ pub const RULES_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules.toml");
 /// The ARN of the API and stage in the tests' events.
 pub const API: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod";
 
-/// The end of a program's `main`. It prints an error as text; `main` itself would print its `Debug`.
+/// The end of a program's `main`. It prints an error as text; `main` itself would print its
+/// `Debug`.
 #[cfg(feature = "loopback")]
 pub fn exit_code(result: Result<(), gateway::Error>) -> ExitCode {
     match result {
