@@ -3,27 +3,25 @@
 #![recursion_limit = "256"]
 
 use std::{
+    convert::Infallible,
     env, fs,
     process::ExitCode,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use okta_authorizer::{
     authorizer::Authorizer,
     config::{Config, ConfigError},
     https::{HttpsClient, TrustAnchors},
     keys::KeysTable,
-    response::Response,
-    runtime_api,
+    runtime_api::RuntimeApi,
     telemetry::{self, LogSettings, decision::log_decision},
 };
-use serde_json::value::RawValue;
-use tracing::warn;
+use tokio::task::JoinSet;
 
 fn main() -> ExitCode {
     // One thread is fastest, because a call waits for the network or takes microseconds. This is
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
         runtime.block_on(run)?
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(never) => match never {},
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -44,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<Infallible> {
     telemetry::init(LogSettings {
         format: env_var("AWS_LAMBDA_LOG_FORMAT"),
         level: env_var("AWS_LAMBDA_LOG_LEVEL"),
@@ -52,7 +50,7 @@ async fn run() -> anyhow::Result<()> {
         clock: SystemTime::now,
     })?;
     let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
-    let runtime_api = runtime_api::address(env_var)?;
+    let runtime_api = Arc::new(RuntimeApi::from_env(env_var)?);
     let trust_anchors = match &config.ca_bundle {
         None => TrustAnchors::Embedded,
         Some(pem) => TrustAnchors::from_pem(pem).map_err(|problem| ConfigError {
@@ -68,25 +66,25 @@ async fn run() -> anyhow::Result<()> {
     };
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;
-    let handler = service_fn(move |event: LambdaEvent<Box<RawValue>>| handle(Arc::clone(&authorizer), event));
-    let serve = async || Box::pin(Runtime::new(handler.clone()).run_concurrent()).await.map_err(|error| anyhow!(error));
-    let mut result = serve().await;
-    if let Err(error) = &result
-        && runtime_api::is_connection_refused(error)
-    {
-        warn!(runtime_api, "the Runtime API refuses connections: waiting for it");
-        runtime_api::wait_until_it_listens(&runtime_api).await;
-        result = serve().await;
+    runtime_api.wait_for_restore().await?;
+    let mut workers = JoinSet::new();
+    for _ in 0..runtime_api.concurrency() {
+        workers.spawn(work(Arc::clone(&runtime_api), Arc::clone(&authorizer)));
     }
-    result.context("the runtime stopped")
+    // The process goes on with all workers or not at all. Lambda starts a new one.
+    let ended = workers.join_next().await.context("there is no worker")?;
+    ended?.context("the runtime stopped")
 }
 
-async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Diagnostic> {
-    let start = Instant::now();
-    let decision = authorizer.decide(&event.payload, now()).await;
-    let invocation = &event.context;
-    log_decision(&decision, &invocation.request_id, invocation.xray_trace_id.as_deref(), start.elapsed());
-    authorizer.respond(decision)
+/// Answers one event after another. With several workers, as many are answered at the same time.
+async fn work(runtime_api: Arc<RuntimeApi>, authorizer: Arc<Authorizer>) -> anyhow::Result<Infallible> {
+    loop {
+        let event = runtime_api.next().await?;
+        let start = Instant::now();
+        let decision = authorizer.decide_payload(&event.payload, now()).await;
+        log_decision(&decision, &event.request_id, event.trace_header(), start.elapsed());
+        runtime_api.answer(&event, &authorizer.respond(decision)).await?;
+    }
 }
 
 /// Lambda gives region and credentials in the environment. Elsewhere the SDK looks for them in its

@@ -20,7 +20,7 @@ use crate::introspection::{
 };
 
 /// The environment of a process that Lambda sends up to this number of calls at the same time.
-fn concurrent(env: Env, calls: &str) -> Env {
+pub fn concurrent(env: Env, calls: &str) -> Env {
     env.with("AWS_LAMBDA_MAX_CONCURRENCY", calls)
 }
 

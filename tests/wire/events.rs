@@ -1,15 +1,16 @@
 //! Every event gets an answer, and the process goes on.
 
+use futures_util::future::join_all;
 use okta_authorizer_testkit::{
     API, Failures, arn,
     env::{AWS_SECRET, Env},
     event, event_for, keys,
-    runtime_api::{Answer, Authorizer},
+    runtime_api::{Answer, Authorizer, Delivery},
     token::{bearer, claims},
 };
 use serde_json::{Value, json};
 
-use crate::pinned;
+use crate::{concurrency::concurrent, pinned};
 
 /// Sends every event and checks its answer. A good event follows each of them.
 async fn assert_all(env: &Env, events: &[String], expected: &str, is_expected: fn(&Answer) -> bool) {
@@ -25,8 +26,127 @@ async fn assert_all(env: &Env, events: &[String], expected: &str, is_expected: f
     failures.report();
 }
 
+/// Ways in which the Runtime API can deliver an event that must not matter. `lambda_runtime` ends
+/// the process for most of them.
+fn odd_deliveries() -> Vec<(String, Delivery)> {
+    let mut deliveries = Vec::new();
+    // An object of objects of strings is expected in the first, two strings in the second.
+    for name in ["lambda-runtime-client-context", "lambda-runtime-cognito-identity"] {
+        for value in [
+            r#"{"custom":{"a":{"b":1}}}"#,
+            r#"{"client":5}"#,
+            r#"{"identityId":5}"#,
+            "{}",
+            "[]",
+            "null",
+            "7",
+            "{",
+            "not json",
+            "",
+            "\u{e9}",
+            "\u{1f600}",
+            &"[".repeat(8_000),
+        ] {
+            deliveries.push((format!("{name}: {value:.40}"), Delivery::default().with(name, value)));
+        }
+    }
+    for name in [
+        "lambda-runtime-deadline-ms",
+        "lambda-runtime-invoked-function-arn",
+        "lambda-runtime-trace-id",
+        "lambda-runtime-aws-tenant-id",
+        "lambda-runtime-invocation-id",
+        "content-type",
+    ] {
+        deliveries.push((format!("no {name}"), Delivery::default().without(name)));
+        for value in [b"".as_slice(), b"-1", b"soon", b"99999999999999999999999", b"\xff\xfe"] {
+            let text = String::from_utf8_lossy(value);
+            deliveries.push((format!("{name}: {text}"), Delivery::default().with(name, value)));
+        }
+    }
+    deliveries
+}
+
 #[tokio::test]
-async fn an_event_that_is_not_json_is_an_error() {
+async fn no_header_that_a_caller_can_choose_ends_the_process() {
+    let good = event(&bearer(&json!({})));
+    for concurrency in ["1", "4"] {
+        let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;
+        let mut failures = Failures::default();
+        let mut decisions = 0;
+        for (name, delivery) in odd_deliveries() {
+            // As many as there are workers. The event itself is good, so it gets its policy.
+            let answers = join_all((0..4).map(|_| authorizer.invoke_as(&delivery, good.clone()))).await;
+            let after = authorizer.invoke(good.clone()).await;
+            failures.check(answers.iter().all(|answer| *answer == after), || format!("{name}: {answers:?}"));
+            failures.check(after.allows(&arn("GET /apps")), || format!("after {name}: {after:?}"));
+            decisions += 5;
+        }
+        failures.report();
+        let polls: usize = concurrency.parse().unwrap();
+        authorizer.wait_for_polls(polls).await;
+        let lines = authorizer.stop().await;
+        assert_eq!(lines.iter().filter(|line| line.contains(r#""outcome":"allow""#)).count(), decisions);
+        assert_eq!(lines.len(), decisions, "only decision lines: {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_an_event_ends_the_process() {
+    let good = event(&bearer(&json!({})));
+    let no_id = || Delivery::default().without("lambda-runtime-aws-request-id");
+    for (name, delivery, problem) in [
+        ("403", Delivery::status(403), "the Runtime API does not give an event: 403 Forbidden"),
+        ("500", Delivery::status(500), "the Runtime API does not give an event: 500 Internal Server Error"),
+        ("no id", no_id(), "the Runtime API gave an event without a readable request id"),
+        (
+            "not ASCII",
+            no_id().with("lambda-runtime-aws-request-id", "\u{e9}"),
+            "the Runtime API gave an event without a readable request id",
+        ),
+        (
+            "empty",
+            no_id().with("lambda-runtime-aws-request-id", ""),
+            "the Runtime API gave an event without a readable request id",
+        ),
+    ] {
+        for concurrency in ["1", "4"] {
+            let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;
+            assert!(authorizer.invoke(good.clone()).await.allows(&arn("GET /apps")), "the control of {name}");
+            let ended = authorizer.end_by(delivery.clone(), good.clone()).await;
+            assert_eq!(ended.status.code(), Some(1), "{name}: {ended:#?}");
+            let [decision, end] = &ended.lines[..] else { panic!("{name}: {:#?}", ended.lines) };
+            assert!(decision.contains(r#""outcome":"allow""#), "{name}: {decision}");
+            assert_eq!(*end, format!("the runtime stopped: {problem}"), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_its_runtime_api_ends() {
+    for concurrency in ["1", "4"] {
+        let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;
+        assert!(authorizer.invoke(event(&bearer(&json!({})))).await.allows(&arn("GET /apps")));
+        authorizer.wait_for_polls(concurrency.parse().unwrap()).await;
+        let ended = authorizer.end_api().await;
+        assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+        let end = ended.lines.last().unwrap();
+        assert!(end.starts_with("the runtime stopped: client error (SendRequest)"), "{ended:#?}");
+        assert_eq!(ended.lines.len(), 2, "the decision and the end: {ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn with_snapstart_the_first_event_comes_after_the_restore() {
+    for (kind, restores) in [("snap-start", 1), ("on-demand", 0)] {
+        let authorizer = Authorizer::start(&pinned().with("AWS_LAMBDA_INITIALIZATION_TYPE", kind)).await;
+        assert!(authorizer.invoke(event(&bearer(&json!({})))).await.allows(&arn("GET /apps")));
+        assert_eq!(authorizer.restores(), restores, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_json_is_refused() {
     let events = [
         format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
         r#"{"a":"#.repeat(100_000),
@@ -35,7 +155,7 @@ async fn an_event_that_is_not_json_is_an_error() {
         "{}{}".to_owned(),
         r#"{"authorizationToken":"\ud800"}"#.to_owned(),
     ];
-    assert_all(&pinned(), &events, "an error", |answer| matches!(answer, Answer::Error { .. })).await;
+    assert_all(&pinned(), &events, "refused", Answer::is_unauthorized).await;
 }
 
 #[tokio::test]

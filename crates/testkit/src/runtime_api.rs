@@ -27,6 +27,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::{TcpListener, TcpSocket},
     process::{Child, Command},
+    runtime::{self, Runtime},
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -112,9 +113,46 @@ pub enum Log {
     Inherited,
 }
 
+/// How the Runtime API delivers an event.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    status: StatusCode,
+    /// Headers that replace the usual ones. `None` leaves a header out.
+    headers: Vec<(HeaderName, Option<HeaderValue>)>,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new() }
+    }
+}
+
+impl Delivery {
+    /// With this status instead of 200.
+    pub fn status(code: u16) -> Self {
+        Self { status: StatusCode::from_u16(code).unwrap(), ..Self::default() }
+    }
+
+    /// With this header, in addition or instead of the usual one.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
+        self.headers.push((HeaderName::from_static(name), Some(value)));
+        self
+    }
+
+    /// Without this header, which an event usually has.
+    #[must_use]
+    pub fn without(mut self, name: &'static str) -> Self {
+        self.headers.push((HeaderName::from_static(name), None));
+        self
+    }
+}
+
 struct Invocation {
     id: String,
     body: String,
+    delivery: Delivery,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -123,6 +161,7 @@ struct Api {
     in_progress: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     ready: watch::Sender<bool>,
     polls: watch::Sender<Polls>,
+    restores: watch::Sender<usize>,
 }
 
 /// Requests for an event that wait for one at the same time.
@@ -160,11 +199,13 @@ pub struct Authorizer {
     invocations: AtomicUsize,
     ready: watch::Receiver<bool>,
     polls: watch::Receiver<Polls>,
+    restores: watch::Receiver<usize>,
     exited: watch::Receiver<Option<ExitStatus>>,
     kill: Option<oneshot::Sender<()>>,
     lines: Lines,
     readers: Vec<JoinHandle<()>>,
-    server: JoinHandle<()>,
+    /// Of its own, because that also closes the connections when it ends.
+    server: Option<Runtime>,
 }
 
 impl Authorizer {
@@ -236,9 +277,16 @@ impl Authorizer {
         let (queue, invocations) = mpsc::unbounded_channel();
         let (ready_sender, ready) = watch::channel(false);
         let (polls_sender, polls) = watch::channel(Polls::default());
-        let api =
-            Api { queue: invocations.into(), in_progress: Mutex::default(), ready: ready_sender, polls: polls_sender };
-        let server = tokio::spawn(async { serve(listener.await, api).await });
+        let (restores_sender, restores) = watch::channel(0);
+        let api = Api {
+            queue: invocations.into(),
+            in_progress: Mutex::default(),
+            ready: ready_sender,
+            polls: polls_sender,
+            restores: restores_sender,
+        };
+        let server = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        server.spawn(async { serve(listener.await, api).await });
 
         let output = || if log == Log::Captured { Stdio::piped() } else { Stdio::inherit() };
         let binary = authorizer_binary();
@@ -261,7 +309,18 @@ impl Authorizer {
         let (kill, killed) = oneshot::channel();
         tokio::spawn(supervise(child, killed, exited_sender));
         let readers = readers.into_iter().flatten().collect();
-        Self { queue, invocations: AtomicUsize::new(0), ready, polls, exited, kill: Some(kill), lines, readers, server }
+        Self {
+            queue,
+            invocations: AtomicUsize::new(0),
+            ready,
+            polls,
+            restores,
+            exited,
+            kill: Some(kill),
+            lines,
+            readers,
+            server: Some(server),
+        }
     }
 
     /// Waits for the first request for an event, or until the process exits.
@@ -282,8 +341,13 @@ impl Authorizer {
 
     /// Sends one event and waits for the answer. Panics if there is none.
     pub async fn invoke(&self, body: impl Into<String>) -> Answer {
+        self.invoke_as(&Delivery::default(), body).await
+    }
+
+    /// Sends one event in this way and waits for the answer. Panics if there is none.
+    pub async fn invoke_as(&self, delivery: &Delivery, body: impl Into<String>) -> Answer {
         let body = body.into();
-        match self.try_invoke(body.clone(), TEST_TIMEOUT).await {
+        match self.deliver(delivery.clone(), body.clone(), TEST_TIMEOUT).await {
             Some(answer) => answer,
             None => panic!("no answer, exit status {:?}: {body}\n{:#?}", *self.exited.borrow(), self.lines()),
         }
@@ -292,10 +356,14 @@ impl Authorizer {
     /// Sends one event and waits for the answer. `None` if the process exits, or if it takes longer
     /// than `limit`.
     pub async fn try_invoke(&self, body: String, limit: Duration) -> Option<Answer> {
+        self.deliver(Delivery::default(), body, limit).await
+    }
+
+    async fn deliver(&self, delivery: Delivery, body: String, limit: Duration) -> Option<Answer> {
         let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
         let id = format!("00000000-0000-4000-8000-{number:012}");
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Invocation { id, body, answer }).ok()?;
+        self.queue.send(Invocation { id, body, delivery, answer }).ok()?;
         let mut exited = self.exited.clone();
         tokio::select! {
             answer = timeout(limit, answered) => answer.ok()?.ok(),
@@ -318,6 +386,31 @@ impl Authorizer {
         let mut polls = self.polls.clone();
         let reached = timeout(TEST_TIMEOUT, polls.wait_for(|polls| polls.now == times)).await.is_ok();
         assert!(reached, "{:?} and not {times}: {:#?}", self.polls(), self.lines());
+    }
+
+    /// The number of requests to restore the process from a snapshot.
+    pub fn restores(&self) -> usize {
+        *self.restores.borrow()
+    }
+
+    /// Sends an event in a way that ends the process, and waits for that.
+    pub async fn end_by(self, delivery: Delivery, body: impl Into<String>) -> Ended {
+        let answer = self.deliver(delivery, body.into(), TEST_TIMEOUT).await;
+        assert_eq!(answer, None);
+        self.ended().await
+    }
+
+    /// Ends the Runtime API with all of its connections, and waits until the process has ended.
+    pub async fn end_api(mut self) -> Ended {
+        self.server.take().unwrap().shutdown_background();
+        self.ended().await
+    }
+
+    async fn ended(mut self) -> Ended {
+        let mut exited = self.exited.clone();
+        let status = timeout(TEST_TIMEOUT, exited.wait_for(Option::is_some)).await;
+        let status = status.unwrap_or_else(|_| panic!("the process goes on: {:#?}", self.lines())).unwrap().unwrap();
+        Ended { status, lines: self.drain().await }
     }
 
     /// The lines so far.
@@ -343,7 +436,9 @@ impl Authorizer {
 
 impl Drop for Authorizer {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
     }
 }
 
@@ -382,15 +477,20 @@ async fn serve(listener: TcpListener, api: Api) {
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-        .route("/2018-06-01/runtime/init/error", post(|| async { StatusCode::ACCEPTED }))
+        .route("/2018-06-01/runtime/restore/next", get(restore))
         .with_state(Arc::new(api));
     axum::serve(listener, router).await.unwrap();
 }
 
-async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, String) {
+async fn restore(State(api): State<Arc<Api>>) {
+    assert!(!*api.ready.borrow(), "a snapshot is made before the first event");
+    api.restores.send_modify(|restores| *restores += 1);
+}
+
+async fn next(State(api): State<Arc<Api>>) -> (StatusCode, HeaderMap, String) {
     api.ready.send_replace(true);
     let poll = Poll::new(&api.polls);
-    let Some(Invocation { id, body, answer }) = api.queue.lock().await.recv().await else {
+    let Some(Invocation { id, body, delivery, answer }) = api.queue.lock().await.recv().await else {
         // The `Authorizer` is dropped, so there will be no more events.
         return std::future::pending().await;
     };
@@ -406,8 +506,15 @@ async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, String) {
         ("lambda-runtime-invoked-function-arn", arn.to_owned()),
     ];
     let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(value).unwrap()));
+    let mut headers = HeaderMap::from_iter(headers);
+    for (name, value) in delivery.headers {
+        match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
+        }
+    }
     api.in_progress.lock().unwrap().insert(id, answer);
-    (HeaderMap::from_iter(headers), body)
+    (delivery.status, headers, body)
 }
 
 async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
