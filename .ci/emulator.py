@@ -7,6 +7,7 @@ The expected answers come from `cargo run --example invoke`. Use the Python of t
 $BOOTSTRAP to run another binary than that of `cargo lambda build`.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -27,6 +28,8 @@ BOOTSTRAP = os.environ.get("BOOTSTRAP", str(ROOT / "target/lambda/okta-authorize
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 RIE = Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{ARCHITECTURE}"
 INVOCATIONS = 1000
+# None of them is a client context of the AWS Mobile SDK.
+CLIENT_CONTEXTS = ['{"custom":{"a":{"b":1}}}', "null", '{"client":5}', "[]", "{", "7"]
 
 
 def main():
@@ -41,6 +44,10 @@ def main():
         for event, answer in expected.items():
             check_answer(event, invoke(Path(event).read_bytes()), answer)
         event = Path("events/own-resource.json").read_bytes()
+        process = bootstrap_of(pid)
+        for context in CLIENT_CONTEXTS:
+            check_answer(f"client context {context}", invoke(event, context), expected["events/own-resource.json"])
+        check(bootstrap_of(pid) == process, "a client context ended the process")
         before = resident_kib(pid)
         for _ in range(INVOCATIONS):
             invoke(event)
@@ -89,8 +96,10 @@ def emulator(environment):
     command = [RIE, "--runtime-interface-emulator-address", address, "--runtime-api-address", runtime_api, BOOTSTRAP]
     variables = {"PATH": os.environ["PATH"], "AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "okta-authorizer"}
 
-    def invoke(event):
+    def invoke(event, client_context=None):
         request = urllib.request.Request(f"http://{address}/2015-03-31/functions/function/invocations", event)
+        if client_context is not None:
+            request.add_header("X-Amz-Client-Context", base64.b64encode(client_context.encode()).decode())
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
@@ -132,10 +141,15 @@ def free_address():
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def resident_kib(pid):
-    """Resident memory of the bootstrap, which is a child of the RIE."""
+def bootstrap_of(pid):
+    """The process id of the bootstrap, which is a child of the RIE."""
     [child] = {child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()}
-    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text())[1])
+    return child
+
+
+def resident_kib(pid):
+    status = Path(f"/proc/{bootstrap_of(pid)}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
 
 
 def check(holds, message):
