@@ -128,7 +128,8 @@ impl Authorizer {
         context.kid = Some(token.unverified_kid().to_owned());
         let unverified_issuer = token.unverified_issuer()?;
         let issuer = self.issuers.iter().find(|issuer| issuer.expectations.issuer == unverified_issuer);
-        let issuer = issuer.ok_or(Refusal::UnknownIssuer)?;
+        let unknown = || Refusal::UnknownIssuer { issuer: unverified_issuer.into_owned() };
+        let issuer = issuer.ok_or_else(unknown)?;
         let key = issuer.keys.key(token.unverified_kid(), now).await;
         // Before `?`, so that the line of a refused token has the age too.
         context.keys_age_seconds = issuer.keys.age_seconds(now);

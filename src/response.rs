@@ -70,8 +70,9 @@ impl ResponseOptions {
     pub(crate) fn respond(&self, decision: Decision) -> Result<Response, ErrorAnswer> {
         match decision.outcome {
             Outcome::Evaluated(evaluated) => Ok(self.response(evaluated)),
-            Outcome::Refused(_) => match (self.invalid_token_response, decision.context.method_arn) {
-                (InvalidTokenResponse::Deny, Some(requested)) => Ok(Response {
+            Outcome::Refused(refusal) => match (self.invalid_token_response, decision.context.method_arn) {
+                // API Gateway caches a policy, so a temporary refusal must not become one.
+                (InvalidTokenResponse::Deny, Some(requested)) if !refusal.is_temporary() => Ok(Response {
                     principal_id: "unauthenticated".to_owned(),
                     policy_document: PolicyDocument::deny_stage(&requested),
                     context: BTreeMap::new(),

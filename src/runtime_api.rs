@@ -137,8 +137,7 @@ impl RuntimeApi {
         let headers = unhandled.into_iter().chain(invocation_id);
         let (parts, _) = self.call(Method::POST, &path, headers, body.into()).await?;
         if !parts.status.is_success() {
-            let status = parts.status.as_u16();
-            error!(request_id = event.request_id, status, "the Runtime API rejected the answer");
+            error!(status = parts.status.as_u16(), "the Runtime API rejected the answer");
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ pub fn accept(header_value: &str) -> Result<Claims, Refusal> {
     let bearer = BearerToken::from_header_value(header_value)?;
     let token = UnverifiedToken::decode(&bearer)?;
     if token.unverified_issuer()? != ISSUER {
-        return Err(Refusal::UnknownIssuer);
+        return Err(Refusal::UnknownIssuer { issuer: token.unverified_issuer()?.into_owned() });
     }
     let key = KEYS.key(token.unverified_kid()).ok_or(Refusal::UnknownKid)?;
     verify(token, key, &EXPECTATIONS, NOW)

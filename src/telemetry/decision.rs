@@ -1,6 +1,6 @@
 //! The decision line: one for each call.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use serde::Serialize;
 use tracing::Level;
@@ -11,11 +11,26 @@ use super::{
 };
 use crate::decision::{Decision, Outcome};
 
+/// How many bytes of JSON a text may take on the line. A longer one is cut, which adds `…`. The sum
+/// keeps the line within 2 KiB, whatever a caller sends: see the test
+/// `no_line_is_longer_than_2_kib`.
+mod max_bytes {
+    pub(super) const DETAIL: usize = 200;
+    /// `kid`, `uid`, `cid` and `jti`. Okta's longest is the `jti` of a refreshed token: 67 bytes.
+    pub(super) const IDENTIFIER: usize = 80;
+    pub(super) const METHOD: usize = 16;
+    pub(super) const PATH: usize = 256;
+    /// The ids of Lambda and X-Ray have 36 and 35 bytes.
+    pub(super) const TRACE: usize = 64;
+}
+
 /// The decision line. Absent members are left out.
 #[derive(Serialize)]
 struct DecisionLine<'a> {
     outcome: &'static str,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +57,7 @@ struct DecisionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<u64>,
     microseconds: u64,
-    request_id: &'a str,
+    request_id: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     xray_trace_id: Option<Cow<'a, str>>,
 }
@@ -66,6 +81,29 @@ impl MetricLine for DecisionLine<'_> {
 ///
 /// `request_id` is Lambda's, `xray_header` the value of X-Ray's tracing header.
 pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&str>, elapsed: Duration) {
+    let elapsed = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let detail = detail(&decision.outcome);
+    let line = decision_line(decision, detail.as_deref(), request_id, xray_header, elapsed);
+    let is_fault = matches!(decision.outcome, Outcome::Fault(_));
+    write(if is_fault { Level::ERROR } else { Level::INFO }, "decision", &line);
+}
+
+/// What was wrong, for a refusal and a fault. The client does not see it.
+fn detail(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Evaluated(_) => None,
+        Outcome::Refused(refusal) => Some(refusal.to_string()),
+        Outcome::Fault(fault) => Some(fault.source().map_or_else(|| fault.to_string(), ToString::to_string)),
+    }
+}
+
+fn decision_line<'a>(
+    decision: &'a Decision,
+    detail: Option<&'a str>,
+    request_id: &'a str,
+    xray_header: Option<&'a str>,
+    microseconds: u64,
+) -> DecisionLine<'a> {
     let context = &decision.context;
     let (outcome, reason) = match &decision.outcome {
         Outcome::Evaluated(evaluated) if evaluated.is_allowed() => ("allow", evaluated.verdict.name()),
@@ -73,6 +111,7 @@ pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&
         Outcome::Refused(refusal) => ("refused", refusal.name()),
         Outcome::Fault(fault) => ("fault", fault.name()),
     };
+    let identifier = |text: &'a Option<String>| text.as_deref().map(|text| for_log(text, max_bytes::IDENTIFIER));
     let count_if = |yes: bool| yes.then_some(1);
     let some_if_positive = |count: usize| (count > 0).then_some(count);
     let (omitted_resources, unusable_values) = match &decision.outcome {
@@ -81,28 +120,27 @@ pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&
         }
         Outcome::Refused(_) | Outcome::Fault(_) => (None, None),
     };
-    let is_fault = matches!(decision.outcome, Outcome::Fault(_));
-    let line = DecisionLine {
+    DecisionLine {
         outcome,
         reason,
-        kid: context.kid.as_deref().map(escape_for_log),
-        uid: context.uid.as_deref().map(escape_for_log),
-        cid: context.cid.as_deref().map(escape_for_log),
-        jti: context.jti.as_deref().map(escape_for_log),
-        method: context.method_arn.as_ref().map(|arn| escape_for_log(arn.method())),
-        path: context.method_arn.as_ref().map(|arn| escape_for_log(arn.untrusted_path())),
+        detail: detail.map(|text| for_log(text, max_bytes::DETAIL)),
+        kid: identifier(&context.kid),
+        uid: identifier(&context.uid),
+        cid: identifier(&context.cid),
+        jti: identifier(&context.jti),
+        method: context.method_arn.as_ref().map(|arn| for_log(arn.method(), max_bytes::METHOD)),
+        path: context.method_arn.as_ref().map(|arn| for_log(arn.untrusted_path(), max_bytes::PATH)),
         resources_left_out: omitted_resources,
         unusable_values,
         policies_cut: count_if(omitted_resources.is_some()),
         keys_age_seconds: context.keys_age_seconds,
         decisions: 1,
         refusals: count_if(matches!(decision.outcome, Outcome::Refused(_))),
-        faults: count_if(is_fault),
-        microseconds: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        request_id,
-        xray_trace_id: xray_header.and_then(trace_id).map(escape_for_log),
-    };
-    write(if is_fault { Level::ERROR } else { Level::INFO }, "decision", &line);
+        faults: count_if(matches!(decision.outcome, Outcome::Fault(_))),
+        microseconds,
+        request_id: for_log(request_id, max_bytes::TRACE),
+        xray_trace_id: xray_header.and_then(trace_id).map(|id| for_log(id, max_bytes::TRACE)),
+    }
 }
 
 /// The trace's id in X-Ray's header: `Root=1-…;Parent=…;Sampled=1`.
@@ -112,36 +150,114 @@ fn trace_id(header: &str) -> Option<&str> {
     header.split(';').find_map(|part| part.trim().strip_prefix("Root="))
 }
 
-/// A caller's text for the log: at most 256 characters, and everything except printable ASCII is
-/// escaped. So it can neither forge a line nor change the direction of writing.
-fn escape_for_log(text: &str) -> Cow<'_, str> {
-    const MAX_CHARACTERS: usize = 256;
-    if text.len() <= MAX_CHARACTERS && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+/// A caller's text for the log. Everything except printable ASCII is escaped, so it can neither
+/// forge a line nor change the direction of writing. It is cut where its JSON would have more than
+/// `max_bytes`.
+fn for_log(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !is_escaped_in_json(byte.into());
+    if text.len() <= max_bytes && text.bytes().all(is_plain) {
         return text.into();
     }
     let mut escaped = String::new();
-    for character in text.chars().take(MAX_CHARACTERS) {
-        match character {
-            ' '..='~' => escaped.push(character),
-            _ => escaped.extend(character.escape_unicode()),
+    let mut bytes = 0;
+    for character in text.chars() {
+        let is_printable = matches!(character, ' '..='~');
+        // A backslash in front of the text, in JSON.
+        let extra = usize::from(!is_printable || is_escaped_in_json(character));
+        bytes += extra + if is_printable { 1 } else { character.escape_unicode().len() };
+        if bytes > max_bytes {
+            escaped.push('…');
+            break;
         }
-    }
-    if text.chars().nth(MAX_CHARACTERS).is_some() {
-        escaped.push('…');
+        if is_printable {
+            escaped.push(character);
+        } else {
+            escaped.extend(character.escape_unicode());
+        }
     }
     escaped.into()
 }
 
+/// Of the printable ASCII characters (RFC 8259 §7).
+fn is_escaped_in_json(character: char) -> bool {
+    matches!(character, '"' | '\\')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::SystemTime;
+
+    use tracing::level_filters::LevelFilter;
+
+    use super::{super::Lines, *};
 
     #[test]
     fn a_callers_text_cannot_forge_a_line() {
-        assert_eq!(escape_for_log("a \"b\" %0a"), "a \"b\" %0a");
-        assert_eq!(escape_for_log("a\nb\u{202e}c\u{7f}é"), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
-        assert_eq!(escape_for_log(&"x".repeat(256)), "x".repeat(256));
-        assert_eq!(escape_for_log(&"x".repeat(257)), "x".repeat(256) + "…");
+        assert_eq!(for_log("a \"b\" %0a", 100), "a \"b\" %0a");
+        assert_eq!(for_log("a\nb\u{202e}c\u{7f}é", 100), "a\\u{a}b\\u{202e}c\\u{7f}\\u{e9}");
+    }
+
+    #[test]
+    fn a_text_is_cut_at_its_length_as_json() {
+        for (text, max_bytes, logged) in [
+            ("", 0, ""),
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc…"),
+            ("\"\\", 4, "\"\\"),
+            ("\"\\", 3, "\"…"),
+            ("\n\n", 12, "\\u{a}\\u{a}"),
+            ("\n\n", 11, "\\u{a}…"),
+            ("\u{1f600}", 9, "…"),
+            ("\u{1f600}", 10, "\\u{1f600}"),
+        ] {
+            assert_eq!(for_log(text, max_bytes), logged, "{text:?}");
+            let json = serde_json::to_string(&for_log(text, max_bytes)).unwrap();
+            assert!(json.len() - 2 <= max_bytes + '…'.len_utf8(), "{json}");
+        }
+    }
+
+    /// A line whose texts all have their longest form.
+    fn longest(is_evaluated: bool) -> DecisionLine<'static> {
+        let text = |max_bytes: usize| Some(for_log(Box::leak("\"".repeat(1_000).into_boxed_str()), max_bytes));
+        let count = is_evaluated.then_some(usize::MAX);
+        DecisionLine {
+            outcome: "refused",
+            reason: "IntrospectionUnavailable",
+            detail: text(max_bytes::DETAIL).filter(|_| !is_evaluated),
+            kid: text(max_bytes::IDENTIFIER),
+            uid: text(max_bytes::IDENTIFIER),
+            cid: text(max_bytes::IDENTIFIER),
+            jti: text(max_bytes::IDENTIFIER),
+            method: text(max_bytes::METHOD),
+            path: text(max_bytes::PATH),
+            resources_left_out: count,
+            unusable_values: count,
+            policies_cut: is_evaluated.then_some(1),
+            keys_age_seconds: Some(u64::MAX),
+            decisions: 1,
+            refusals: (!is_evaluated).then_some(1),
+            faults: None,
+            microseconds: u64::MAX,
+            request_id: text(max_bytes::TRACE).unwrap(),
+            xray_trace_id: text(max_bytes::TRACE),
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_2_kib() {
+        for is_json in [true, false] {
+            for is_evaluated in [true, false] {
+                // A function's name has 64 characters at most.
+                let lines = Lines {
+                    is_json,
+                    level: LevelFilter::INFO,
+                    function_name: "f".repeat(64),
+                    clock: || SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+                };
+                let text = lines.format(Level::ERROR, "decision", &longest(is_evaluated)).unwrap();
+                assert!(text.len() <= 2_048, "{} bytes: {}", text.len(), String::from_utf8_lossy(&text));
+            }
+        }
     }
 
     #[test]

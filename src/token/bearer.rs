@@ -44,6 +44,15 @@ impl<'a> BearerToken<'a> {
             _ => Ok(Self(token)),
         }
     }
+
+    fn not_three_parts(&self) -> Refusal {
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match self.0.split('.').count() {
+            // Two tokens with a comma between them have five parts as well.
+            5 if self.0.bytes().all(|byte| byte == b'.' || is_base64url(byte)) => Refusal::EncryptedToken,
+            parts => Refusal::NotThreeParts { parts },
+        }
+    }
 }
 
 /// A well-formed RS256 token. Nothing of it is verified; only [`verify`](super::verify) does that.
@@ -67,10 +76,10 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// A [`Refusal`] for the first check that fails.
     pub fn decode(token: &BearerToken<'a>) -> Result<Self, Refusal> {
-        let (signing_input, signature) = token.0.rsplit_once('.').ok_or(Refusal::NotThreeParts)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(Refusal::NotThreeParts)?;
+        let (signing_input, signature) = token.0.rsplit_once('.').ok_or_else(|| token.not_three_parts())?;
+        let (header, payload) = signing_input.split_once('.').ok_or_else(|| token.not_three_parts())?;
         if payload.contains('.') {
-            return Err(Refusal::NotThreeParts);
+            return Err(token.not_three_parts());
         }
         let unverified_kid = unverified_kid(&json_object(header, "header")?)?;
         let unverified_payload = json_object(payload, "payload")?.into();
@@ -99,19 +108,27 @@ fn json_object(encoded: &str, part: &'static str) -> Result<JsonObject, Refusal>
 
 fn unverified_kid(header: &JsonObject) -> Result<String, Refusal> {
     if header.string("alg") != Ok(Some("RS256".into())) {
-        return Err(Refusal::WrongAlgorithm);
+        return Err(Refusal::WrongAlgorithm { alg: evidence(header, "alg") });
     }
     if header.raw("crit").is_some() {
         return Err(Refusal::CriticalHeader);
     }
     // RFC 7515 §4.1.9: media types ignore case, and `application/` can be left out.
     let accepted_types = ["JWT", "at+jwt", "application/at+jwt"];
-    let typ = header.string("typ").map_err(|_| Refusal::WrongType)?;
-    if typ.is_some_and(|typ| !accepted_types.iter().any(|accepted| accepted.eq_ignore_ascii_case(&typ))) {
-        return Err(Refusal::WrongType);
+    let is_accepted = |typ: &str| accepted_types.iter().any(|accepted| accepted.eq_ignore_ascii_case(typ));
+    if !header.string("typ").is_ok_and(|typ| typ.is_none_or(|typ| is_accepted(&typ))) {
+        return Err(Refusal::WrongType { typ: evidence(header, "typ") });
     }
     let kid = header.string("kid").ok().flatten().filter(|kid| !kid.is_empty());
     kid.map(Cow::into_owned).ok_or(Refusal::BadKid)
+}
+
+/// The text of a member of the header, the JSON text of one that is not a string, or `absent`.
+fn evidence(header: &JsonObject, name: &str) -> String {
+    match header.string(name) {
+        Ok(Some(text)) => text.into_owned(),
+        _ => header.raw(name).unwrap_or("absent").to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -174,8 +191,18 @@ mod tests {
     fn a_token_has_three_parts_of_canonical_base64url() {
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
         assert_eq!(decode(&format!("{header}.e30.c2ln")), Ok("k".to_owned()));
-        for parts in [header.clone(), format!("{header}.e30"), format!("{header}.e30.c2ln.x"), "a".to_owned()] {
-            assert_eq!(decode(&parts), Err(Refusal::NotThreeParts), "{parts}");
+        for (token, parts) in [
+            (header.clone(), 1),
+            (format!("{header}.e30"), 2),
+            (format!("{header}.e30.c2ln.x"), 4),
+            (format!("{header}.e30.c2ln,{header}.e30.c2ln"), 5),
+            ("a.b.c.d.e.f".to_owned(), 6),
+        ] {
+            assert_eq!(decode(&token), Err(Refusal::NotThreeParts { parts }), "{token}");
+        }
+        // RFC 7516 §7.1: with a shared key there is no encrypted key.
+        for encrypted in [format!("{header}.a.b.c.d"), format!("{header}..b-_.c.d")] {
+            assert_eq!(decode(&encrypted), Err(Refusal::EncryptedToken), "{encrypted}");
         }
         for payload in ["e30=", "e31", "e3 0", "e+0", "é"] {
             let token = format!("{header}.{payload}.c2ln");
@@ -192,20 +219,28 @@ mod tests {
             let header = format!(r#"{{"alg":"RS256","kid":"k","typ":"{typ}"}}"#);
             assert_eq!(with_header(&header), Ok("k".to_owned()), "{typ}");
         }
-        for typ in [r#""id+jwt""#, r#""""#, "null", "1", r#"["JWT"]"#, r#""JWT ""#] {
+        for (typ, evidence) in [
+            (r#""id+jwt""#, "id+jwt"),
+            (r#""""#, ""),
+            ("null", "null"),
+            ("1", "1"),
+            (r#"["JWT"]"#, r#"["JWT"]"#),
+            (r#""JWT ""#, "JWT "),
+        ] {
             let header = format!(r#"{{"alg":"RS256","kid":"k","typ":{typ}}}"#);
-            assert_eq!(with_header(&header), Err(Refusal::WrongType), "{typ}");
+            assert_eq!(with_header(&header), Err(Refusal::WrongType { typ: evidence.to_owned() }), "{typ}");
         }
     }
 
     #[test]
     fn refuses_other_algorithms_any_crit_and_bad_kids() {
+        let wrong_algorithm = |alg: &str| Refusal::WrongAlgorithm { alg: alg.to_owned() };
         let cases = [
-            (r#"{"kid":"k"}"#, Refusal::WrongAlgorithm),
-            (r#"{"alg":"none","kid":"k"}"#, Refusal::WrongAlgorithm),
-            (r#"{"alg":"rs256","kid":"k"}"#, Refusal::WrongAlgorithm),
-            (r#"{"alg":"PS256","kid":"k"}"#, Refusal::WrongAlgorithm),
-            (r#"{"alg":["RS256"],"kid":"k"}"#, Refusal::WrongAlgorithm),
+            (r#"{"kid":"k"}"#, wrong_algorithm("absent")),
+            (r#"{"alg":"none","kid":"k"}"#, wrong_algorithm("none")),
+            (r#"{"alg":"rs256","kid":"k"}"#, wrong_algorithm("rs256")),
+            (r#"{"alg":"PS256","kid":"k"}"#, wrong_algorithm("PS256")),
+            (r#"{"alg":["RS256"],"kid":"k"}"#, wrong_algorithm(r#"["RS256"]"#)),
             (r#"{"alg":"RS256","kid":"k","crit":[]}"#, Refusal::CriticalHeader),
             (r#"{"alg":"RS256","kid":"k","crit":null}"#, Refusal::CriticalHeader),
             (r#"{"alg":"RS256"}"#, Refusal::BadKid),

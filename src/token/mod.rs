@@ -15,8 +15,10 @@ pub use verify::{Expectations, verify};
 
 /// Why a token is refused. The client sees 401 for all of them; only the log names the reason.
 ///
-/// The evidence in the variants is for callers of the library; the log has only the name. It has no
-/// part of the token and no claim's value except times, in epoch seconds without fractions.
+/// The text says what was wrong with the evidence in the variant, and is on the decision line. The
+/// evidence is never a part of the signature or a whole part of the token. It comes from the caller,
+/// can be as long as the token, and is verified only if the signature was checked before. The log
+/// cuts and escapes it. Times are in epoch seconds without fractions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
@@ -36,8 +38,14 @@ pub enum Refusal {
         bytes: usize,
     },
     /// The token does not have three parts (RFC 7515 §7.1).
-    #[error("the token does not have three parts")]
-    NotThreeParts,
+    #[error("the token has {parts} parts, and not three")]
+    NotThreeParts {
+        /// How many it has.
+        parts: usize,
+    },
+    /// The token has the five parts of an encrypted one (RFC 7516 §7.1).
+    #[error("the token has the five parts of an encrypted one")]
+    EncryptedToken,
     /// A part is not canonical base64url without padding (RFC 7515 §2).
     #[error("the {part} is not base64url")]
     BadBase64 {
@@ -51,8 +59,11 @@ pub enum Refusal {
         part: &'static str,
     },
     /// `alg` is not `RS256`.
-    #[error("alg is not RS256")]
-    WrongAlgorithm,
+    #[error("alg is not RS256: {alg}")]
+    WrongAlgorithm {
+        /// The header's `alg`, not verified.
+        alg: String,
+    },
     /// `kid` is absent, empty or not a string.
     #[error("kid is not a non-empty string")]
     BadKid,
@@ -60,11 +71,17 @@ pub enum Refusal {
     #[error("crit is not supported")]
     CriticalHeader,
     /// `typ` is not `JWT`, `at+jwt` or `application/at+jwt` (RFC 9068 §2.1).
-    #[error("typ is not that of an access token")]
-    WrongType,
+    #[error("typ is not that of an access token: {typ}")]
+    WrongType {
+        /// The header's `typ`, not verified.
+        typ: String,
+    },
     /// `iss` is not a configured issuer.
-    #[error("iss is not a configured issuer")]
-    UnknownIssuer,
+    #[error("iss is not a configured issuer: {issuer}")]
+    UnknownIssuer {
+        /// `iss`, not verified.
+        issuer: String,
+    },
     /// The issuer has no key with this `kid`.
     #[error("the issuer has no key with this kid")]
     UnknownKid,
@@ -84,10 +101,13 @@ pub enum Refusal {
         claim: &'static str,
     },
     /// `aud` contains no accepted audience.
-    #[error("aud contains no accepted audience")]
-    WrongAudience,
+    #[error("aud contains no accepted audience: {}", audiences.join(", "))]
+    WrongAudience {
+        /// `aud`, verified.
+        audiences: Vec<String>,
+    },
     /// `exp` plus the clock skew is in the past.
-    #[error("the token expired at {expired_at}, and it is {now}")]
+    #[error("the token expired {} s ago, at {expired_at}", seconds(*now, *expired_at))]
     Expired {
         /// `exp`.
         expired_at: i64,
@@ -95,7 +115,7 @@ pub enum Refusal {
         now: u64,
     },
     /// `nbf` minus the clock skew is in the future.
-    #[error("the token is not valid before {not_before}, and it is {now}")]
+    #[error("the token is not valid before {not_before}, which is in {} s", seconds(*now, *not_before))]
     NotYetValid {
         /// `nbf`.
         not_before: i64,
@@ -103,7 +123,7 @@ pub enum Refusal {
         now: u64,
     },
     /// `iat` minus the clock skew is in the future.
-    #[error("the token was issued at {issued_at}, and it is {now}")]
+    #[error("the token was issued at {issued_at}, which is in {} s", seconds(*now, *issued_at))]
     IssuedInTheFuture {
         /// `iat`.
         issued_at: i64,
@@ -111,8 +131,11 @@ pub enum Refusal {
         now: u64,
     },
     /// `cid` is not an accepted client.
-    #[error("cid is not an accepted client")]
-    WrongClient,
+    #[error("cid is not an accepted client: {client}")]
+    WrongClient {
+        /// `cid`, verified.
+        client: String,
+    },
     /// `cnf` binds the token to a proof that a TOKEN authorizer does not receive (RFC 7800 §3).
     #[error("the token is sender-constrained")]
     SenderConstrained,
@@ -127,4 +150,16 @@ impl Refusal {
     pub fn name(&self) -> &'static str {
         self.into()
     }
+
+    /// Whether the same token can become good without any change to it: when its key is published,
+    /// or when a time has come. Nobody may remember such a refusal.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::UnknownKid | Self::NotYetValid { .. } | Self::IssuedInTheFuture { .. })
+    }
+}
+
+/// The seconds between now and a time in a token.
+fn seconds(now: u64, time: i64) -> u128 {
+    i128::from(now).abs_diff(i128::from(time))
 }

@@ -1,5 +1,7 @@
 //! Verifies a token: the signature first, then the claims.
 
+use std::borrow::Cow;
+
 use jsonwebtoken::{Algorithm, crypto};
 
 use super::{
@@ -42,8 +44,9 @@ pub fn verify(
     }
     let payload = token.unverified_payload; // The signature is verified from here on.
     // The caller chose the issuer by the unverified `iss`, so check it here as well.
-    if required(&payload, "iss")? != expected.issuer {
-        return Err(Refusal::UnknownIssuer);
+    let issuer = required(&payload, "iss")?;
+    if issuer != expected.issuer {
+        return Err(Refusal::UnknownIssuer { issuer: issuer.into_owned() });
     }
     check_audience(&payload, &expected.audiences)?;
     check_times(&payload, f64::from(expected.clock_skew_seconds), now)?;
@@ -58,7 +61,10 @@ fn check_audience(payload: &ClaimSet, accepted: &[String]) -> Result<(), Refusal
     let audiences = payload.string_or_array("aud").map_err(|_| Refusal::WrongClaimType { claim: "aud" })?;
     let audiences = audiences.ok_or(Refusal::MissingClaim { claim: "aud" })?;
     let is_accepted = audiences.iter().any(|audience| accepted.iter().any(|accepted| accepted == audience));
-    if is_accepted { Ok(()) } else { Err(Refusal::WrongAudience) }
+    if is_accepted {
+        return Ok(());
+    }
+    Err(Refusal::WrongAudience { audiences: audiences.into_iter().map(Cow::into_owned).collect() })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "epoch seconds fit into the 53 bits of a double for 285 million years")]
@@ -94,7 +100,8 @@ fn check_client(payload: &ClaimSet, accepted: &[String]) -> Result<(), Refusal> 
         return Ok(());
     }
     let client = client.ok_or(Refusal::MissingClaim { claim: "cid" })?;
-    if accepted.iter().any(|accepted| *accepted == client) { Ok(()) } else { Err(Refusal::WrongClient) }
+    let is_accepted = accepted.iter().any(|accepted| *accepted == client);
+    if is_accepted { Ok(()) } else { Err(Refusal::WrongClient { client: client.into_owned() }) }
 }
 
 #[cfg(test)]
@@ -138,11 +145,15 @@ mod tests {
     #[test]
     fn the_audience_is_a_string_or_an_array_of_strings() {
         let accepted = ["api://default".to_owned(), "api://other".to_owned()];
+        let wrong = |audiences: &[&str]| {
+            Err(Refusal::WrongAudience { audiences: audiences.iter().map(|&audience| audience.to_owned()).collect() })
+        };
         for (payload, result) in [
             (r#"{"aud":"api://default"}"#, Ok(())),
             (r#"{"aud":["x","api://other"]}"#, Ok(())),
-            (r#"{"aud":"api://default/"}"#, Err(Refusal::WrongAudience)),
-            (r#"{"aud":[]}"#, Err(Refusal::WrongAudience)),
+            (r#"{"aud":"api://default/"}"#, wrong(&["api://default/"])),
+            (r#"{"aud":["a","b"]}"#, wrong(&["a", "b"])),
+            (r#"{"aud":[]}"#, wrong(&[])),
             (r"{}", Err(Refusal::MissingClaim { claim: "aud" })),
             (r#"{"aud":null}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
             (r#"{"aud":["api://default",1]}"#, Err(Refusal::WrongClaimType { claim: "aud" })),
@@ -157,7 +168,7 @@ mod tests {
         let accepted = ["0oa1".to_owned()];
         for (payload, result) in [
             (r#"{"cid":"0oa1"}"#, Ok(())),
-            (r#"{"cid":"0oa2"}"#, Err(Refusal::WrongClient)),
+            (r#"{"cid":"0oa2"}"#, Err(Refusal::WrongClient { client: "0oa2".to_owned() })),
             (r"{}", Err(Refusal::MissingClaim { claim: "cid" })),
             (r#"{"cid":["0oa1"]}"#, Err(Refusal::WrongClaimType { claim: "cid" })),
         ] {

@@ -159,7 +159,7 @@ pub fn the_header_that_names_the_algorithm_is_signed(rows: &mut Rows) {
         ("RFC 7515 §5.2 step 8", "another spelling", format!("{respelled}.{payload}.{signature}"), "bad_signature"),
         ("RFC 7515 §7.2.1; RFC 7519 §3", "the general JSON serialization", general, "not_three_parts"),
         ("RFC 7515 §7.2.2; RFC 7519 §3", "the flattened JSON serialization", flattened, "not_three_parts"),
-        ("RFC 7516 §3.1", "the five parts of a JWE", jwe, "not_three_parts"),
+        ("RFC 7516 §3.1", "the five parts of a JWE", jwe, "encrypted_token"),
     ] {
         rows.token(source, name, attack, reason, &good);
     }

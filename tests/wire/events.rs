@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use okta_authorizer_testkit::{
     API, Failures, arn,
     env::{AWS_SECRET, Env},
-    event, event_for, keys,
+    event, event_for, keys, now,
     runtime_api::{Answer, Authorizer, Delivery},
     token::{bearer, claims},
 };
@@ -174,7 +174,8 @@ async fn a_fault_contains_nothing_of_the_token() {
 async fn deny_mode_denies_a_bad_token_the_whole_stage() {
     let authorizer = Authorizer::start(&pinned().with("INVALID_TOKEN_RESPONSE", "deny")).await;
     let forged = keys::attacker().named("main").token(&claims());
-    let mut events = ["", "Bearer", "Bearer x", "Basic x", &forged].map(event).to_vec();
+    let expired = bearer(&json!({ "exp": 1_000_000_000 }));
+    let mut events = ["", "Bearer", "Bearer x", "Basic x", &forged, &expired].map(event).to_vec();
     events.push(json!({ "type": "TOKEN", "methodArn": arn("GET /apps") }).to_string());
     for event in events {
         let answer = authorizer.invoke(event).await;
@@ -182,6 +183,15 @@ async fn deny_mode_denies_a_bad_token_the_whole_stage() {
         assert_eq!(response["principalId"], "unauthenticated", "{response}");
         let policy = answer.policy(&arn("GET /apps"));
         assert_eq!((policy.allow, policy.deny), (vec![], vec![format!("{API}/*")]));
+    }
+    // API Gateway would cache the Deny of a token that is good a moment later.
+    for (name, token) in [
+        ("unknown_kid", keys::attacker().token(&claims())),
+        ("not_yet_valid", bearer(&json!({ "nbf": now() + 3600 }))),
+        ("issued_in_the_future", bearer(&json!({ "iat": now() + 3600 }))),
+    ] {
+        let answer = authorizer.invoke(event(&token)).await;
+        assert!(answer.is_unauthorized(), "{name}: {answer:?}");
     }
     // A fault is still a fault. Without a usable method ARN there is no stage to deny.
     assert!(authorizer.invoke(event_for(&bearer(&json!({})), "arn:aws:nonsense")).await.is_fault());

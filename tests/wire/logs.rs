@@ -5,10 +5,12 @@ use okta_authorizer_testkit::{
     env::{AWS_SECRET, Env},
     event, event_for,
     keys::{self, encode, jwks},
+    now,
     okta::{Okta, Reply},
-    runtime_api::Authorizer,
+    runtime_api::{Authorizer, Delivery},
     table::closed_port,
     token::{bearer, claims, claims_of, token},
+    with,
 };
 use serde_json::{Map, Value, json};
 
@@ -76,7 +78,11 @@ async fn a_text_line_is_a_decision_without_metrics() {
                 [r#"outcome="allow""#, r#"reason="allowed""#, r#"method="GET""#, r#"path="/apps""#, r#"uid="00uada""#]
                     .as_slice(),
             ),
-            (&lines[1], "ERROR", &[r#"outcome="fault""#, r#"reason="MethodArnUnusable""#, r#"kid="main""#]),
+            (
+                &lines[1].replace(r#"detail="methodArn is not an ARN of execute-api""#, r#"detail="…""#),
+                "ERROR",
+                &[r#"outcome="fault""#, r#"reason="MethodArnUnusable""#, r#"detail="…""#, r#"kid="main""#],
+            ),
         ] {
             let words: Vec<_> = line.split_whitespace().collect();
             let [timestamp, found_level, "decision", members @ ..] = &words[..] else { panic!("{line}") };
@@ -156,14 +162,130 @@ async fn a_callers_text_cannot_forge_or_break_a_line() {
     assert!(!lines.iter().any(|line| line.starts_with(r#"{"outcome":"allow","uid":"forged""#)), "{lines:#?}");
 }
 
+/// Texts of 8,000 characters that take much room on a line.
+fn hostile_texts() -> [String; 5] {
+    ["k", "\"", "\\", "\u{1f600}", "\n"].map(|text| text.repeat(8_000 / text.len()))
+}
+
 #[tokio::test]
-async fn a_long_value_is_cut() {
-    let authorizer = Authorizer::start(&pinned()).await;
-    let header = json!({ "alg": "RS256", "kid": "k".repeat(10_000) }).to_string();
-    assert!(authorizer.invoke(event(&keys::main().sign(header, claims().to_string()))).await.is_unauthorized());
+async fn no_line_is_longer_than_2_kib_whatever_a_caller_sends() {
+    for format in ["JSON", "Text"] {
+        let env = pinned().with("AWS_LAMBDA_LOG_FORMAT", format).with("AWS_LAMBDA_FUNCTION_NAME", "f".repeat(64));
+        let authorizer = Authorizer::start(&env).await;
+        let mut sent = 0;
+        for text in hostile_texts() {
+            let header = |member: &Value| {
+                let header = with(&json!({ "alg": "RS256", "kid": text }), member);
+                keys::main().sign(header.to_string(), claims().to_string())
+            };
+            let path = arn(&format!("GET /{}", "\u{1f600}\"\n".repeat(1_000)));
+            let many = (0..300).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect::<Vec<_>>();
+            // The header, and then the claims, of which `cid` alone is long.
+            let tokens = [
+                text.clone(),
+                header(&json!({})),
+                header(&json!({ "alg": text })),
+                header(&json!({ "typ": text })),
+                token(&json!({ "iss": text })),
+                token(&json!({ "aud": [text, text] })),
+                token(&json!({ "uid": text.get(..400), "cid": text.get(..400), "jti": text.get(..400) })),
+                token(&json!({ "uid": text.get(..100), "jti": text.get(..100), "tenants": many })),
+                token(&json!({ "cnf": text })),
+            ];
+            let delivery = Delivery::default()
+                .with("lambda-runtime-trace-id", format!("Root={}", "\"".repeat(4_000)))
+                .with("lambda-runtime-aws-request-id", "r".repeat(2_000));
+            for token in tokens {
+                authorizer.invoke_as(&delivery, event_for(&format!("Bearer {token}"), &path)).await;
+                authorizer.invoke_as(&delivery, event_for(&token, "arn:aws:nonsense")).await;
+                sent += 2;
+            }
+        }
+        let control = authorizer.invoke(event(&bearer(&json!({})))).await;
+        assert!(control.allows(&arn("GET /apps")), "{control:?}");
+        let lines = authorizer.stop().await;
+        assert_eq!(lines.len(), sent + 1, "one line for each decision");
+        let longest = lines.iter().max_by_key(|line| line.len()).unwrap();
+        assert!(longest.len() <= 2_048, "{} bytes: {longest}", longest.len());
+        // The path, the request id and the trace id alone are longer in each event.
+        assert!(lines[..sent].iter().all(|line| line.matches('…').count() >= 2), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("resources_left_out")), "the policy was cut");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_wrong() {
+    let authorizer = Authorizer::start(&pinned().with("OKTA_CLIENT_IDS", "0oaclient")).await;
+    let header = |header: &Value| keys::main().sign(header.to_string(), claims().to_string());
+    let good = token(&json!({}));
+    let [head, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("{good}") };
+    let cases = [
+        (
+            token(&json!({ "iss": "https://x.example" })),
+            "unknown_issuer",
+            "iss is not a configured issuer: https://x.example",
+        ),
+        (token(&json!({ "iss": "a\n\"b\"" })), "unknown_issuer", "iss is not a configured issuer: a\\u{a}\"b\""),
+        (token(&json!({ "iss": 7 })), "wrong_claim_type", "the claim iss has the wrong type"),
+        (token(&json!({ "aud": "api://x" })), "wrong_audience", "aud contains no accepted audience: api://x"),
+        (token(&json!({ "aud": ["a", "b"] })), "wrong_audience", "aud contains no accepted audience: a, b"),
+        (token(&json!({ "cid": "0oaother" })), "wrong_client", "cid is not an accepted client: 0oaother"),
+        (token(&json!({ "exp": 1_000_000_000 })), "expired", "the token expired … s ago, at 1000000000"),
+        (
+            token(&json!({ "nbf": 4_000_000_000_u64 })),
+            "not_yet_valid",
+            "the token is not valid before 4000000000, which is in … s",
+        ),
+        (
+            token(&json!({ "iat": 4_000_000_000_u64 })),
+            "issued_in_the_future",
+            "the token was issued at 4000000000, which is in … s",
+        ),
+        (
+            header(&json!({ "alg": "RS256", "kid": "main", "typ": "dpop+jwt" })),
+            "wrong_type",
+            "typ is not that of an access token: dpop+jwt",
+        ),
+        (header(&json!({ "alg": "none", "kid": "main" })), "wrong_algorithm", "alg is not RS256: none"),
+        (header(&json!({ "kid": "main" })), "wrong_algorithm", "alg is not RS256: absent"),
+        (
+            format!("{head}.{payload}.{payload}.{payload}.{signature}"),
+            "encrypted_token",
+            "the token has the five parts of an encrypted one",
+        ),
+        (
+            format!("{head}..{payload}.{payload}.{signature}"),
+            "encrypted_token",
+            "the token has the five parts of an encrypted one",
+        ),
+        (format!("{head}.{payload}"), "not_three_parts", "the token has 2 parts, and not three"),
+        (format!("{good},{good}"), "not_three_parts", "the token has 5 parts, and not three"),
+        ("a".repeat(16_385), "too_long", "the token has 16385 bytes; at most 16384 are accepted"),
+        (keys::attacker().token(&claims()), "unknown_kid", "the issuer has no key with this kid"),
+    ];
+    for (token, ..) in &cases {
+        assert!(authorizer.invoke(event(token)).await.is_unauthorized(), "{token}");
+    }
+    assert!(authorizer.invoke(event(&good)).await.allows(&arn("GET /apps")));
     let lines = authorizer.stop().await;
-    assert_eq!(decisions(&lines).len(), 1, "{lines:#?}");
-    assert!(lines.iter().all(|line| line.len() < 8192), "a caller can fill the log: {lines:#?}");
+    let decisions = decisions(&lines);
+    assert_eq!(decisions.len(), cases.len() + 1, "{lines:#?}");
+    for (line, (_, reason, detail)) in decisions.iter().zip(&cases) {
+        assert_eq!((&line["outcome"], &line["reason"]), (&json!("refused"), &json!(reason)), "{line:?}");
+        let found = line["detail"].as_str().unwrap();
+        match detail.split_once('…') {
+            None => assert_eq!(found, *detail),
+            Some((before, after)) => {
+                let seconds = found.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                let seconds: u64 =
+                    seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{found}"));
+                let time = if *reason == "expired" { 1_000_000_000 } else { 4_000_000_000 };
+                assert!(now().abs_diff(time).abs_diff(seconds) < 60, "{found}");
+            }
+        }
+    }
+    let last = decisions.last().unwrap();
+    assert_eq!((&last["outcome"], last.get("detail")), (&json!("allow"), None), "{last:?}");
 }
 
 #[tokio::test]

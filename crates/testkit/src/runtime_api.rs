@@ -513,6 +513,8 @@ async fn next(State(api): State<Arc<Api>>) -> (StatusCode, HeaderMap, String) {
             None => drop(headers.remove(name)),
         }
     }
+    let chosen = headers.get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
+    let id = chosen.map_or(id, str::to_owned);
     api.in_progress.lock().unwrap().insert(id, answer);
     (delivery.status, headers, body)
 }

@@ -13,7 +13,7 @@ const okta = new TokenAuthorizer(stack, 'Okta', {
     functionArn: Fn.importValue('okta-authorizer-AuthorizerFunctionArn'),
     skipPermissions: true,
   }),
-  validationRegex: '^([Bb][Ee][Aa][Rr][Ee][Rr] +)?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$',
+  validationRegex: '^[Bb]earer [A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$',
   resultsCacheTtl: Duration.seconds(300), // API Gateway caches a policy for this time; 0 for none
 });
 

@@ -16,7 +16,7 @@ resource "aws_api_gateway_authorizer" "okta" {
   rest_api_id                      = aws_api_gateway_rest_api.api.id
   type                             = "TOKEN"
   identity_source                  = "method.request.header.Authorization"
-  identity_validation_expression   = "^([Bb][Ee][Aa][Rr][Ee][Rr] +)?[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$"
+  identity_validation_expression   = "^[Bb]earer [A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){2}$"
   authorizer_result_ttl_in_seconds = 300 # seconds that API Gateway caches a policy; 0 for none
   authorizer_uri                   = data.aws_cloudformation_stack.okta_authorizer.outputs["AuthorizerUri"]
 }
