@@ -1,5 +1,7 @@
 //! The flow of one call: event, bearer token, key, verified claims, policy.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
@@ -29,13 +31,15 @@ pub struct Authorizer {
 struct Issuer {
     expectations: Expectations,
     keys: KeyStore,
-    introspection: Option<Introspection>,
+    introspection: Option<Arc<Introspection>>,
 }
 
 impl Authorizer {
     /// Connects the issuers of a configuration with their keys. Nothing is fetched yet.
     #[must_use]
     pub fn new(config: Config, table: Option<&KeysTable>, https: &HttpsClient) -> Self {
+        // Issuers with one endpoint share what it says about its limits.
+        let mut endpoints: Vec<Arc<Introspection>> = Vec::new();
         let issuers = config.issuers.into_iter().map(|issuer| Issuer {
             expectations: Expectations {
                 issuer: issuer.issuer,
@@ -51,10 +55,15 @@ impl Authorizer {
                     config.refresh_policy,
                 ),
             },
-            introspection: config
-                .introspection
-                .clone()
-                .map(|credentials| Introspection::new(issuer.introspection_endpoint, credentials, https.clone())),
+            introspection: config.introspection.as_ref().map(|credentials| {
+                let known = endpoints.iter().find(|known| *known.url() == issuer.introspection_endpoint);
+                known.cloned().unwrap_or_else(|| {
+                    let url = issuer.introspection_endpoint;
+                    let endpoint = Arc::new(Introspection::new(url, credentials.clone(), https.clone()));
+                    endpoints.push(Arc::clone(&endpoint));
+                    endpoint
+                })
+            }),
         });
         Self {
             issuers: issuers.collect(),
@@ -138,7 +147,7 @@ impl Authorizer {
         context.cid = claims.client_id().map(str::to_owned);
         context.jti = claims.token_id().map(str::to_owned);
         if let Some(introspection) = &issuer.introspection
-            && !introspection.is_active(&bearer).await?
+            && !introspection.is_active(&bearer, now).await?
         {
             return Err(Refusal::Inactive.into());
         }
@@ -181,7 +190,36 @@ impl From<KeyError> for AuthenticationError {
 }
 
 impl From<IntrospectionError> for AuthenticationError {
-    fn from(_: IntrospectionError) -> Self {
-        Self::Fault(Fault::IntrospectionUnavailable)
+    fn from(error: IntrospectionError) -> Self {
+        Self::Fault(match error {
+            IntrospectionError::RateLimited { .. } => Fault::IntrospectionRateLimited(error),
+            _ => Fault::IntrospectionUnavailable(error),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::https::TrustAnchors;
+
+    #[test]
+    fn issuers_with_one_introspection_endpoint_share_its_limits() {
+        let variable = |name: &str| {
+            let value = match name {
+                "OKTA_ISSUER" => "https://x.okta.com/oauth2/a,https://x.okta.com/oauth2/b,https://x.okta.com/oauth2/c",
+                "OKTA_INTROSPECT" => "true",
+                "OKTA_CLIENT_ID" => "0oa1",
+                _ => return None,
+            };
+            Some(value.into())
+        };
+        let mut config = Config::load(variable, |_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+        let [first, _, third] = &mut config.issuers[..] else { panic!("three issuers") };
+        third.introspection_endpoint = first.introspection_endpoint.clone();
+        let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
+        let of = |number: usize| authorizer.issuers[number].introspection.as_ref().unwrap();
+        assert!(Arc::ptr_eq(of(0), of(2)));
+        assert!(!Arc::ptr_eq(of(0), of(1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     policy::{MethodArn, PolicyDocument, Verdict},
-    token::{Claims, Refusal},
+    token::{Claims, IntrospectionError, Refusal},
 };
 
 /// Why no decision could be made. The client sees 500, and nothing is granted.
@@ -11,9 +11,13 @@ pub enum Fault {
     /// There are no usable keys of the token's issuer.
     #[error("there are no usable keys of the issuer")]
     KeysUnavailable,
-    /// Introspection is on, but Okta does not say whether the token is active.
+    /// Introspection is on, but Okta does not say whether the token is active. The source is for
+    /// the log.
     #[error("Okta does not say whether the token is active")]
-    IntrospectionUnavailable,
+    IntrospectionUnavailable(#[source] IntrospectionError),
+    /// Introspection is on, but Okta has limited the requests. The source is for the log.
+    #[error("Okta limits the requests that ask whether a token is active")]
+    IntrospectionRateLimited(#[source] IntrospectionError),
     /// The event's `methodArn` is missing, or it is not an ARN of execute-api.
     #[error("methodArn is not an ARN of execute-api")]
     MethodArnUnusable,

@@ -2,6 +2,8 @@
 //! trusts.
 
 use std::{
+    cell::Cell,
+    io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -15,12 +17,14 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
-use reqwest::{Body, Client, Request, Response, redirect};
+use reqwest::{Body, Client, Request, RequestBuilder, Response, redirect};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use tokio::task_local;
+use tower::util::MapResponseLayer;
 use webpki_roots::TLS_SERVER_ROOTS;
 
 /// The certification authorities that a server's certificate must lead to.
@@ -61,6 +65,8 @@ pub struct HttpsClient {
     trust_anchors: TrustAnchors,
     /// Ignore `HTTPS_PROXY` and the other proxy variables.
     bypass_proxy: bool,
+    /// Use a connection for one request only.
+    always_connect: bool,
     client: Arc<OnceLock<Client>>,
 }
 
@@ -74,12 +80,17 @@ impl HttpsClient {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
     /// For a whole request, from the connection to the end of the body. A lease on a refresh counts
     /// on it: see `KeysTable::REFRESH_TIMEOUT_SECONDS`.
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
     /// A client that trusts servers with a certificate under one of `trust_anchors`.
     #[must_use]
     pub fn new(trust_anchors: TrustAnchors) -> Self {
-        Self { trust_anchors, bypass_proxy: false, client: Arc::default() }
+        Self { trust_anchors, bypass_proxy: false, always_connect: false, client: Arc::default() }
+    }
+
+    /// A client of the same kind that uses each connection for one request only.
+    pub(crate) fn always_connecting(&self) -> Self {
+        Self { always_connect: true, client: Arc::default(), ..self.clone() }
     }
 
     /// The client, built on the first call. It follows no redirect and stops a request after 2 s.
@@ -98,8 +109,10 @@ impl HttpsClient {
             .connect_timeout(Self::CONNECT_TIMEOUT)
             .timeout(Self::TIMEOUT)
             .redirect(redirect::Policy::none())
+            .connector_layer(MapResponseLayer::new(note_connection))
             .user_agent(concat!("okta-authorizer/", env!("CARGO_PKG_VERSION")));
         let builder = if self.bypass_proxy { builder.no_proxy() } else { builder };
+        let builder = if self.always_connect { builder.pool_max_idle_per_host(0) } else { builder };
         let client = builder.build().map_err(|_| ClientBuildError)?;
         Ok(self.client.get_or_init(|| client))
     }
@@ -112,6 +125,7 @@ impl HttpsClient {
         let connector = SharedHttpConnector::new(Self {
             trust_anchors: self.trust_anchors.clone(),
             bypass_proxy: true,
+            always_connect: false,
             client: Arc::default(),
         });
         http_client_fn(move |_, _| connector.clone())
@@ -129,6 +143,49 @@ impl HttpsClient {
         }
         Ok(Some(body))
     }
+}
+
+task_local! {
+    /// Whether a connection was made in this scope.
+    static CONNECTED: Cell<bool>;
+}
+
+/// Called with each new connection, by the task that asked for it.
+fn note_connection<C>(connection: C) -> C {
+    // A connection can also be finished in the background, when no request needs it any more.
+    let _ = CONNECTED.try_with(|connected| connected.set(true));
+    connection
+}
+
+/// A request got no answer.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) error: reqwest::Error,
+    /// The connection had carried another request before, and was lost before the head of an answer
+    /// had arrived. A server closes idle connections when it likes, and can do so while the request
+    /// is on its way.
+    pub(crate) is_stale_connection: bool,
+}
+
+/// Sends a request. hyper tries again by itself if the connection was closed before it had written
+/// anything, but not later, because it does not know whether the request may be sent twice.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, SendError> {
+    let send = async {
+        request.send().await.map_err(|error| {
+            let is_reused = !CONNECTED.with(Cell::get);
+            SendError { is_stale_connection: is_reused && is_connection_lost(&error), error }
+        })
+    };
+    CONNECTED.scope(Cell::new(false), send).await
+}
+
+fn is_connection_lost(error: &reqwest::Error) -> bool {
+    if error.is_timeout() || error.is_connect() {
+        return false;
+    }
+    let error: &dyn std::error::Error = error;
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|cause| cause.is::<io::Error>() || cause.downcast_ref().is_some_and(hyper::Error::is_incomplete_message))
 }
 
 impl HttpConnector for HttpsClient {

@@ -1,7 +1,11 @@
 //! Introspection (RFC 7662): the authorizer asks Okta in every call whether a verified token is
 //! still active.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use okta_authorizer_testkit::{
@@ -66,6 +70,15 @@ pub fn is_allowed(answer: &Answer) -> bool {
 
 pub fn is_unavailable(answer: &Answer) -> bool {
     answer.is_fault() && matches!(answer, Answer::Error { kind, .. } if kind == "IntrospectionUnavailable")
+}
+
+pub fn is_rate_limited(answer: &Answer) -> bool {
+    answer.is_fault() && matches!(answer, Answer::Error { kind, .. } if kind == "IntrospectionRateLimited")
+}
+
+/// A time in epoch seconds as an HTTP-date (RFC 9110 §5.6.7).
+fn http_date(seconds: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn last_request(okta: &Okta) -> IntrospectionRequest {
@@ -244,63 +257,69 @@ async fn only_a_verified_token_is_sent_to_okta() {
     assert_eq!(requests(&okta), (1, 0));
 }
 
-/// Replies that do not tell whether a token is active. Most of them contain `"active":true`.
-fn unusable_replies(elsewhere: &Okta) -> Vec<(&'static str, Reply)> {
+/// Replies that do not tell whether a token is active, and what the log says about them. Most of
+/// them contain `"active":true`.
+fn unusable_replies(elsewhere: &Okta) -> Vec<(&'static str, Reply, &'static str)> {
+    const LOST: &str = "the request failed, or the response is incomplete";
+    const NOT_AN_ANSWER: &str = "the response is not a JSON object with a boolean `active`";
+    const TOO_LONG: &str = "the response is longer than 65536 bytes";
     let status = |head: &str| Reply::status(format!("{head}\r\n"), ACTIVE);
     let location = format!("{}/v1/introspect", elsewhere.issuer());
     let redirect = |code: &str| Reply::status(format!("{code}\r\nlocation: {location}\r\n"), ACTIVE);
     let longer = format!("{ACTIVE}{}", " ".repeat(2 * ACTIVE.len()));
     vec![
-        ("down", Reply::HangUp),
-        ("silent", Reply::Silence),
-        ("takes 5 s", Reply::text(ACTIVE).after(Duration::from_secs(5))),
-        ("a byte every 100 ms", Reply::Drip(padded(ACTIVE, 60))),
-        ("half a body, connection open", Reply::HalfABody(longer.clone())),
-        ("half a body, connection closed", Reply::CutOff(longer)),
-        ("201", status("201 Created")),
-        ("202", status("202 Accepted")),
-        ("204", Reply::status("204 No Content\r\n", "")),
-        ("206", status("206 Partial Content")),
-        ("301", redirect("301 Moved Permanently")),
-        ("302", redirect("302 Found")),
-        ("303", redirect("303 See Other")),
-        ("307", redirect("307 Temporary Redirect")),
-        ("308", redirect("308 Permanent Redirect")),
-        ("400", status("400 Bad Request")),
-        ("401", status("401 Unauthorized")),
-        ("403", status("403 Forbidden")),
-        ("404", status("404 Not Found")),
-        ("429", status("429 Too Many Requests")),
-        ("500", status("500 Internal Server Error")),
-        ("503", status("503 Service Unavailable")),
-        ("401 with an inactive token", Reply::status("401 Unauthorized\r\n", INACTIVE)),
-        ("HTML", Reply::text("<!doctype html><title>Sign in</title>")),
-        ("empty", Reply::text("")),
-        ("no member active", Reply::text("{}")),
-        ("another member", Reply::text(r#"{"Active":true,"is_active":true}"#)),
-        ("a nested member", Reply::text(r#"{"token":{"active":true}}"#)),
-        ("active as text", Reply::text(r#"{"active":"true"}"#)),
-        ("active as a number", Reply::text(r#"{"active":1}"#)),
-        ("active as null", Reply::text(r#"{"active":null}"#)),
-        ("active as an array", Reply::text(r#"{"active":[true]}"#)),
-        ("inactive as text", Reply::text(r#"{"active":"false"}"#)),
-        ("inactive as a number", Reply::text(r#"{"active":0}"#)),
-        ("true", Reply::text("true")),
-        ("null", Reply::text("null")),
-        ("an array of true", Reply::text("[true]")),
-        ("an array of an answer", Reply::text(r#"[{"active":true}]"#)),
-        ("truncated JSON", Reply::text(r#"{"active":true"#)),
-        ("more after the JSON", Reply::text(r#"{"active":true}{"active":true}"#)),
-        ("a raw control character", Reply::text("{\"active\":true,\"x\":\"\u{0}\"}")),
-        ("a byte over 64 KiB", Reply::text(padded(ACTIVE, 64 * 1024 + 1))),
-        ("8 MiB", Reply::text(padded(ACTIVE, 8 * 1024 * 1024))),
+        ("down", Reply::HangUp, LOST),
+        ("a reset", Reply::Reset, LOST),
+        ("silent", Reply::Silence, "timed out"),
+        ("takes 5 s", Reply::text(ACTIVE).after(Duration::from_secs(5)), "timed out"),
+        ("a byte every 100 ms", Reply::Drip(padded(ACTIVE, 60)), "timed out"),
+        ("half a body, connection open", Reply::HalfABody(longer.clone()), "timed out"),
+        ("half a body, connection closed", Reply::CutOff(longer), LOST),
+        ("201", status("201 Created"), "HTTP status 201"),
+        ("202", status("202 Accepted"), "HTTP status 202"),
+        ("204", Reply::status("204 No Content\r\n", ""), "HTTP status 204"),
+        ("206", status("206 Partial Content"), "HTTP status 206"),
+        ("301", redirect("301 Moved Permanently"), "HTTP status 301"),
+        ("302", redirect("302 Found"), "HTTP status 302"),
+        ("303", redirect("303 See Other"), "HTTP status 303"),
+        ("307", redirect("307 Temporary Redirect"), "HTTP status 307"),
+        ("308", redirect("308 Permanent Redirect"), "HTTP status 308"),
+        ("400", status("400 Bad Request"), "HTTP status 400"),
+        ("401", status("401 Unauthorized"), "HTTP status 401"),
+        ("403", status("403 Forbidden"), "HTTP status 403"),
+        ("404", status("404 Not Found"), "HTTP status 404"),
+        ("500", status("500 Internal Server Error"), "HTTP status 500"),
+        ("503", status("503 Service Unavailable"), "HTTP status 503"),
+        // Only 429 is heeded, because a 503 that is over must not be an outage any longer.
+        ("503 with a time", status("503 Service Unavailable\r\nretry-after: 60"), "HTTP status 503"),
+        ("401 with an inactive token", Reply::status("401 Unauthorized\r\n", INACTIVE), "HTTP status 401"),
+        ("HTML", Reply::text("<!doctype html><title>Sign in</title>"), NOT_AN_ANSWER),
+        ("empty", Reply::text(""), NOT_AN_ANSWER),
+        ("no member active", Reply::text("{}"), NOT_AN_ANSWER),
+        ("another member", Reply::text(r#"{"Active":true,"is_active":true}"#), NOT_AN_ANSWER),
+        ("a nested member", Reply::text(r#"{"token":{"active":true}}"#), NOT_AN_ANSWER),
+        ("active as text", Reply::text(r#"{"active":"true"}"#), NOT_AN_ANSWER),
+        ("active as a number", Reply::text(r#"{"active":1}"#), NOT_AN_ANSWER),
+        ("active as null", Reply::text(r#"{"active":null}"#), NOT_AN_ANSWER),
+        ("active as an array", Reply::text(r#"{"active":[true]}"#), NOT_AN_ANSWER),
+        ("inactive as text", Reply::text(r#"{"active":"false"}"#), NOT_AN_ANSWER),
+        ("inactive as a number", Reply::text(r#"{"active":0}"#), NOT_AN_ANSWER),
+        ("true", Reply::text("true"), NOT_AN_ANSWER),
+        ("null", Reply::text("null"), NOT_AN_ANSWER),
+        ("an array of true", Reply::text("[true]"), NOT_AN_ANSWER),
+        ("an array of an answer", Reply::text(r#"[{"active":true}]"#), NOT_AN_ANSWER),
+        ("truncated JSON", Reply::text(r#"{"active":true"#), NOT_AN_ANSWER),
+        ("more after the JSON", Reply::text(r#"{"active":true}{"active":true}"#), NOT_AN_ANSWER),
+        ("a raw control character", Reply::text("{\"active\":true,\"x\":\"\u{0}\"}"), NOT_AN_ANSWER),
+        ("a byte over 64 KiB", Reply::text(padded(ACTIVE, 64 * 1024 + 1)), TOO_LONG),
+        ("8 MiB", Reply::text(padded(ACTIVE, 8 * 1024 * 1024)), TOO_LONG),
     ]
 }
 
 #[tokio::test]
 async fn without_a_usable_reply_the_call_is_a_fault() {
     let elsewhere = okta_with_active_tokens().await;
-    let cases = unusable_replies(&elsewhere).into_iter().map(|(name, reply)| async move {
+    let cases = unusable_replies(&elsewhere).into_iter().map(|(name, reply, detail)| async move {
         let mut failures = Failures::default();
         let (okta, authorizer) = start().await;
         for (number, (reply, check)) in [
@@ -316,10 +335,171 @@ async fn without_a_usable_reply_the_call_is_a_fault() {
             let requests = requests(&okta);
             failures.check(requests == (number + 1, 0), || format!("{name}, call {number}: {requests:?} requests"));
         }
+        let decisions = decisions_of(&authorizer.stop().await);
+        failures.check(decisions[0]["detail"] == detail, || format!("{name}: {:?}", decisions[0]));
         failures
     });
     Failures::run(cases).await.report();
     assert_eq!((requests(&elsewhere), elsewhere.requests()), ((0, 0), 0), "a redirect was followed");
+}
+
+/// A 429 with these header lines, each ended by a line break.
+fn too_many_requests(headers: &str) -> Reply {
+    Reply::status(format!("429 Too Many Requests\r\n{headers}"), ACTIVE)
+}
+
+#[tokio::test]
+async fn after_429_okta_is_not_asked_before_the_time_it_named() {
+    // How long each form asks to wait, at least. A time in whole seconds may be up to 1 s nearer.
+    let date = |seconds| http_date(now() + seconds);
+    let cases = [
+        ("seconds", "retry-after: 2\r\n".to_owned(), 2_000),
+        ("a date", format!("retry-after: {}\r\n", date(3)), 2_000),
+        ("Okta's header", format!("x-rate-limit-reset: {}\r\n", now() + 3), 2_000),
+        ("twice", format!("x-rate-limit-reset: {}\r\nx-rate-limit-reset: 1\r\n", now() + 3), 2_000),
+        ("no time", String::new(), 1_000),
+        ("an unreadable time", "retry-after: soon\r\n".to_owned(), 1_000),
+    ];
+    let cases = cases.into_iter().map(|(name, headers, milliseconds)| async move {
+        let mut failures = Failures::default();
+        let (okta, authorizer) = start().await;
+        let mut refused = 0;
+        okta.introspects(too_many_requests(&headers));
+        let first = answer(&authorizer, &okta).await;
+        let asked = Instant::now();
+        failures.check(is_rate_limited(&first), || format!("{name}: {first:?}"));
+        okta.introspects(Reply::text(ACTIVE));
+        let last = loop {
+            let answer = answer(&authorizer, &okta).await;
+            if !is_rate_limited(&answer) {
+                break answer;
+            }
+            refused += 1;
+            failures.check(requests(&okta) == (1, 0), || format!("{name}: {:?} requests", requests(&okta)));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let waited = asked.elapsed();
+        failures.check(is_allowed(&last), || format!("{name}: {last:?}"));
+        failures.check(waited.as_millis() >= milliseconds, || format!("{name}: asked again after {waited:?}"));
+        failures.check(requests(&okta) == (2, 0), || format!("{name}: {:?} requests", requests(&okta)));
+        failures.check(refused > 0, || format!("{name}: no call in between"));
+        let decisions = decisions_of(&authorizer.stop().await);
+        for line in &decisions[..=refused] {
+            let detail = line["detail"].as_str().unwrap();
+            let says = line["reason"] == "IntrospectionRateLimited"
+                && detail.starts_with("HTTP status 429, so Okta is not asked again before 1");
+            failures.check(says, || format!("{name}: {line:?}"));
+        }
+        failures
+    });
+    Failures::run(cases).await.report();
+}
+
+#[tokio::test]
+async fn a_429_counts_for_its_endpoint_only_and_for_300_s_at_most() {
+    let okta = Okta::start(Reply::HangUp).await;
+    let issuers = ["one", "two"].map(|name| format!("http://{}/oauth2/{name}", okta.address));
+    let env = introspecting(Env::pinned(&jwks(&[keys::main()]))).with("OKTA_ISSUER", issuers.join(","));
+    let authorizer = Authorizer::start(&env).await;
+    okta.introspects_at("/oauth2/one/v1/introspect", too_many_requests("retry-after: 86400\r\n"));
+    okta.introspects_at("/oauth2/two/v1/introspect", Reply::text(ACTIVE));
+    for _ in 0..3 {
+        for (issuer, check) in issuers.iter().zip([is_rate_limited as fn(&Answer) -> bool, is_allowed]) {
+            let answer = authorizer.invoke(event(&token_of(issuer))).await;
+            assert!(check(&answer), "{issuer}: {answer:?}");
+        }
+    }
+    assert_eq!(requests(&okta), (4, 0));
+    // A forged token is still a refusal. It is not asked about.
+    let forged = keys::attacker().named("main").token(&claims_of(&issuers[0]));
+    assert!(authorizer.invoke(event(&forged)).await.is_unauthorized());
+    let decisions = decisions_of(&authorizer.stop().await);
+    let detail = decisions[0]["detail"].as_str().unwrap();
+    assert!(detail.ends_with("which is in 300 s"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_request_on_a_stale_connection_is_sent_once_more() {
+    type Check = fn(&Answer) -> bool;
+    let late = |reply: Reply| reply.after(Duration::from_millis(1_500));
+    let kept = |later| Reply::kept_alive(ACTIVE, later);
+    // The reply to the second call is that of the connection of the first. If it is lost before
+    // the answer, a new connection is made, and the next reply is `first` again.
+    let cases: [(_, _, Check, &[usize]); 9] = [
+        ("stays open", kept(Reply::KeptAlive(ACTIVE.to_owned())), is_allowed, &[0, 0]),
+        ("closed", kept(Reply::HangUp), is_allowed, &[0, 0, 1]),
+        ("reset", kept(Reply::Reset), is_allowed, &[0, 0, 1]),
+        ("closed late", kept(late(Reply::HangUp)), is_allowed, &[0, 0, 1]),
+        ("an error", kept(Reply::status("500 Internal Server Error\r\n", ACTIVE)), is_unavailable, &[0, 0]),
+        ("half an answer", kept(Reply::CutOff(padded(ACTIVE, 60))), is_unavailable, &[0, 0]),
+        ("no HTTP", kept(Reply::Raw("nonsense\r\n\r\n".to_owned())), is_unavailable, &[0, 0]),
+        ("no answer in time", kept(Reply::Silence), is_unavailable, &[0, 0]),
+        ("inactive", kept(Reply::text(INACTIVE)), Answer::is_unauthorized, &[0, 0]),
+    ];
+    let cases = cases.into_iter().map(|(name, reply, check, connections)| async move {
+        let mut failures = Failures::default();
+        let (okta, authorizer) = start().await;
+        okta.introspects(reply);
+        for (call, check) in [is_allowed, check].into_iter().enumerate() {
+            let answer = answer(&authorizer, &okta).await;
+            failures.check(check(&answer), || format!("{name}, call {call}: {answer:?}"));
+        }
+        // The keys were asked for on a connection of their own.
+        let asked: Vec<_> = okta.introspection_requests().iter().map(|request| request.connection - 1).collect();
+        failures.check(asked == connections, || format!("{name}: {asked:?}"));
+        let tokens = okta.introspection_requests();
+        let same = tokens[1..].windows(2).all(|pair| pair[0].form() == pair[1].form());
+        failures.check(same, || format!("{name}: another question"));
+        failures
+    });
+    Failures::run(cases).await.report();
+}
+
+#[tokio::test]
+async fn a_stale_connection_over_tls_is_replaced_too() {
+    let okta = okta_with_active_tokens().await;
+    let authority = Authority::new();
+    let bundle = TempFile::new("stale.pem", &authority.pem);
+    let front = TlsFront::start(&authority, Certificate::Good, okta.address).await;
+    let issuer = format!("{}/oauth2/default", front.origin());
+    // With a reset, TLS ends without its own closing message.
+    for (later, connections) in [(Reply::HangUp, [0, 0, 1]), (Reply::Reset, [2, 2, 3])] {
+        let env = introspecting(Env::pinned(&jwks(&[keys::main()])))
+            .with("OKTA_ISSUER", issuer.clone())
+            .with("SSL_CERT_FILE", bundle.path());
+        let authorizer = Authorizer::start(&env).await;
+        let before = okta.introspection_requests().len();
+        okta.introspects(Reply::kept_alive(ACTIVE, later));
+        for _ in 0..2 {
+            let answer = authorizer.invoke(event(&token_of(&issuer))).await;
+            assert!(is_allowed(&answer), "{answer:?}");
+        }
+        let requests = okta.introspection_requests();
+        let asked: Vec<_> = requests[before..].iter().map(|request| request.connection).collect();
+        assert_eq!(asked, connections);
+    }
+}
+
+#[tokio::test]
+async fn the_second_try_is_the_last_and_within_the_2_s_of_the_first() {
+    let late = |reply: Reply| reply.after(Duration::from_millis(1_500));
+    for (name, second, check) in [
+        ("lost again", Reply::HangUp, is_unavailable as fn(&Answer) -> bool),
+        ("late as well", late(Reply::text(ACTIVE)), is_unavailable),
+        ("in time", Reply::text(ACTIVE), is_allowed),
+    ] {
+        let (okta, authorizer) = start().await;
+        okta.introspects(Reply::kept_alive(ACTIVE, late(Reply::HangUp)));
+        assert!(is_allowed(&answer(&authorizer, &okta).await), "{name}");
+        let second_call = answer(&authorizer, &okta);
+        let change = async {
+            okta.wait_for_introspections(2).await;
+            okta.introspects(second);
+        };
+        let (answer, ()) = tokio::join!(second_call, change);
+        assert!(check(&answer), "{name}: {answer:?}");
+        assert_eq!(requests(&okta), (3, 0), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,15 @@ pub enum Reply {
     Drip(String),
     /// The connection is closed without an answer.
     HangUp,
+    /// The connection is reset without an answer.
+    Reset,
+    /// These bytes. The connection is closed.
+    Raw(String),
+    /// 200 with this body. The connection stays open for the next request; after every other reply
+    /// it is closed.
+    KeptAlive(String),
+    /// `first` for the first request on a connection, and `later` for the others.
+    ByTurn { first: Box<Self>, later: Box<Self> },
     /// This reply, after a delay.
     After(Duration, Box<Self>),
     /// This reply, as soon as the watched value is `true`.
@@ -51,6 +60,11 @@ impl Reply {
 
     pub fn text(body: impl Into<String>) -> Self {
         Self::Body { headers: String::new(), body: body.into() }
+    }
+
+    /// This body for the first request on a connection, which stays open. `later` for the others.
+    pub fn kept_alive(body: &str, later: Self) -> Self {
+        Self::ByTurn { first: Box::new(Self::KeptAlive(body.to_owned())), later: Box::new(later) }
     }
 
     #[must_use]
@@ -73,6 +87,8 @@ impl Reply {
 pub struct IntrospectionRequest {
     /// `POST {path}`.
     pub target: String,
+    /// The number of its connection, from 0.
+    pub connection: usize,
     head: String,
     body: String,
 }
@@ -220,18 +236,26 @@ impl Drop for Okta {
 }
 
 async fn serve(listener: TcpListener, state: Arc<State>) {
-    loop {
+    for connection in 0.. {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(answer(BufReader::new(stream), state.clone()));
+        tokio::spawn(serve_connection(BufReader::new(stream), state.clone(), connection));
     }
 }
 
-async fn answer(mut stream: BufReader<TcpStream>, state: Arc<State>) {
-    let request = head(&mut stream).await;
-    if request.is_empty() {
-        return;
+async fn serve_connection(mut stream: BufReader<TcpStream>, state: Arc<State>, connection: usize) {
+    let mut turn = 0;
+    while answer(&mut stream, &state, connection, turn).await {
+        turn += 1;
     }
-    let introspection = introspection(&mut stream, &request, &state).await;
+}
+
+/// Answers one request. Returns whether the connection stays open.
+async fn answer(stream: &mut BufReader<TcpStream>, state: &State, connection: usize, turn: usize) -> bool {
+    let request = head(stream).await;
+    if request.is_empty() {
+        return false;
+    }
+    let introspection = introspection(stream, &request, connection, state).await;
     let reply = if let Some(reply) = introspection {
         reply
     } else if request.starts_with("GET /oauth2/default/v1/keys HTTP/1.1\r\n") {
@@ -241,8 +265,13 @@ async fn answer(mut stream: BufReader<TcpStream>, state: Arc<State>) {
         state.unexpected_requests.send_modify(|requests| *requests += 1);
         Reply::status("404 Not Found\r\n", "")
     };
+    let reply = match reply {
+        Reply::ByTurn { first, later } => *if turn == 0 { first } else { later },
+        other => other,
+    };
+    let is_kept_alive = matches!(reply, Reply::KeptAlive(_));
     // The client may close the connection first.
-    let _ = send(&mut stream, reply).await;
+    send(stream, reply).await.is_ok() && is_kept_alive
 }
 
 async fn head(stream: &mut BufReader<TcpStream>) -> String {
@@ -257,10 +286,16 @@ async fn head(stream: &mut BufReader<TcpStream>) -> String {
 }
 
 /// Records an introspection request and returns the reply. `None` if no reply is set for this path.
-async fn introspection(stream: &mut BufReader<TcpStream>, head: &str, state: &State) -> Option<Reply> {
+async fn introspection(
+    stream: &mut BufReader<TcpStream>,
+    head: &str,
+    connection: usize,
+    state: &State,
+) -> Option<Reply> {
     let (target, _) = head.split_once(" HTTP/1.1\r\n")?;
     let reply = state.introspections.lock().unwrap().get(target.strip_prefix("POST ")?).cloned()?;
-    let mut request = IntrospectionRequest { target: target.to_owned(), head: head.to_owned(), body: String::new() };
+    let mut request =
+        IntrospectionRequest { target: target.to_owned(), connection, head: head.to_owned(), body: String::new() };
     let [length] = request.headers("content-length")[..] else { panic!("no content-length: {head}") };
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).await.ok()?;
@@ -301,6 +336,17 @@ async fn send(stream: &mut BufReader<TcpStream>, reply: Reply) -> std::io::Resul
             Ok(())
         }
         Reply::HangUp => Ok(()),
+        // Closing the socket sends a reset then.
+        Reply::Reset => stream.get_ref().set_zero_linger(),
+        Reply::Raw(text) => {
+            stream.write_all(text.as_bytes()).await?;
+            stream.shutdown().await
+        }
+        Reply::KeptAlive(body) => {
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(reply.as_bytes()).await
+        }
+        Reply::ByTurn { .. } => panic!("only as the whole reply"),
         Reply::After(delay, reply) => {
             tokio::time::sleep(delay).await;
             Box::pin(send(stream, *reply)).await
