@@ -10,7 +10,7 @@ use std::{io, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Uri, response::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, response::Parts};
 use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
 use serde::Serialize;
 use tokio::{
@@ -31,8 +31,8 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-
 /// A client of the Runtime API that the environment names.
 #[derive(Debug)]
 pub struct RuntimeApi {
-    /// `host:port`.
-    address: String,
+    /// Usually `host:port`.
+    host: String,
     client: PooledClient,
     concurrency: u32,
     is_snapstart: bool,
@@ -68,15 +68,15 @@ impl RuntimeApi {
         let required =
             |name: &str| env_var(name).ok_or_else(|| anyhow!("{name} is not set; accepted: what Lambda sets"));
         required("AWS_LAMBDA_FUNCTION_NAME")?; // a dimension of every metric
-        let address = required("AWS_LAMBDA_RUNTIME_API")?;
-        let endpoint: Uri = format!("http://{address}")
-            .parse()
-            .context("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets")?;
+        let malformed = "AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets";
+        // Lambda sets `host:port`, and `cargo lambda watch` a URL.
+        let endpoint: Uri = required("AWS_LAMBDA_RUNTIME_API")?.parse().context(malformed)?;
+        let host = endpoint.authority().context(malformed)?.to_string();
         let concurrency = env_var("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
         let concurrency = concurrency.unwrap_or(1_u32).max(1);
         let client = PooledClient::builder().with_endpoint(endpoint).with_pool_size(concurrency as usize).build();
         let is_snapstart = env_var("AWS_LAMBDA_INITIALIZATION_TYPE").is_some_and(|kind| kind == "snap-start");
-        Ok(Self { address, client, concurrency, is_snapstart, waited: OnceCell::new() })
+        Ok(Self { host, client, concurrency, is_snapstart, waited: OnceCell::new() })
     }
 
     /// How many events Lambda sends to this process at the same time.
@@ -107,7 +107,15 @@ impl RuntimeApi {
     /// If the Runtime API cannot be reached, or if its answer is no event. Then no answer is
     /// possible, and asking again would be a loop without a pause.
     pub async fn next(&self) -> anyhow::Result<Event> {
-        let (mut parts, payload) = self.call(Method::GET, NEXT, None, Bytes::new()).await?;
+        let (mut parts, payload) = loop {
+            let response = self.call(Method::GET, NEXT, None, Bytes::new()).await?;
+            if response.0.status != StatusCode::NO_CONTENT {
+                break response;
+            }
+            // An emulator may answer this at once if there is no event, as older versions of
+            // `cargo lambda watch` do. Lambda lets the request wait instead.
+            sleep(Duration::from_millis(50)).await;
+        };
         if !parts.status.is_success() {
             bail!("the Runtime API does not give an event: {}", parts.status);
         }
@@ -169,9 +177,9 @@ impl RuntimeApi {
     /// AWS's emulator starts the function and its Runtime API at the same time, so the function can
     /// be first. Source: <https://github.com/localstack/localstack/issues/12680>.
     async fn wait_until_it_listens(&self) {
-        warn!(runtime_api = self.address, "the Runtime API refuses connections: waiting for it");
+        warn!(runtime_api = self.host, "the Runtime API refuses connections: waiting for it");
         let listens = async {
-            while TcpStream::connect(&self.address).await.is_err() {
+            while TcpStream::connect(&self.host).await.is_err() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -183,4 +191,44 @@ impl RuntimeApi {
 fn is_connection_refused(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
     causes.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_env(api: Option<&str>, concurrency: Option<&str>) -> Result<(String, u32), String> {
+        let variable = |name: &str| match name {
+            "AWS_LAMBDA_FUNCTION_NAME" => Some("f".to_owned()),
+            "AWS_LAMBDA_RUNTIME_API" => api.map(str::to_owned),
+            "AWS_LAMBDA_MAX_CONCURRENCY" => concurrency.map(str::to_owned),
+            _ => None,
+        };
+        let api = RuntimeApi::from_env(variable).map_err(|error| error.to_string())?;
+        Ok((api.host, api.concurrency))
+    }
+
+    #[test]
+    fn the_address_is_a_host_and_port_or_a_url() {
+        let malformed = || Err("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets".to_owned());
+        let not_set = "AWS_LAMBDA_RUNTIME_API is not set; accepted: what Lambda sets".to_owned();
+        for (address, expected) in [
+            (Some("169.254.100.1:9001"), Ok(("169.254.100.1:9001".to_owned(), 1))),
+            (Some("localhost"), Ok(("localhost".to_owned(), 1))),
+            (Some("http://[::1]:9000/.rt/f"), Ok(("[::1]:9000".to_owned(), 1))),
+            (Some("/f"), malformed()),
+            (Some("a b"), malformed()),
+            (Some("http://"), malformed()),
+            (None, Err(not_set)),
+        ] {
+            assert_eq!(from_env(address, None), expected, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn the_concurrency_is_at_least_one() {
+        for (given, concurrency) in [("64", 64), ("1", 1), ("0", 1), ("-4", 1), ("four", 1), ("", 1)] {
+            assert_eq!(from_env(Some("h:1"), Some(given)), Ok(("h:1".to_owned(), concurrency)), "{given}");
+        }
+    }
 }

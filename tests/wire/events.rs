@@ -123,6 +123,19 @@ async fn an_answer_that_is_not_an_event_ends_the_process() {
 }
 
 #[tokio::test]
+async fn while_there_is_no_event_the_process_asks_again() {
+    for concurrency in ["1", "4"] {
+        let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;
+        for _ in 0..8 {
+            authorizer.send_no_event();
+        }
+        assert!(authorizer.invoke(event(&bearer(&json!({})))).await.allows(&arn("GET /apps")));
+        let lines = authorizer.stop().await;
+        assert_eq!(lines.len(), 1, "one decision: {lines:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_without_its_runtime_api_ends() {
     for concurrency in ["1", "4"] {
         let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;

@@ -393,6 +393,13 @@ impl Authorizer {
         *self.restores.borrow()
     }
 
+    /// Answers one request for an event with 204, as an emulator may do if there is none.
+    pub fn send_no_event(&self) {
+        let (id, body, delivery) = ("none".to_owned(), String::new(), Delivery::status(204));
+        let sent = self.queue.send(Invocation { id, body, delivery, answer: oneshot::channel().0 });
+        assert!(sent.is_ok(), "the Runtime API has ended");
+    }
+
     /// Sends an event in a way that ends the process, and waits for that.
     pub async fn end_by(self, delivery: Delivery, body: impl Into<String>) -> Ended {
         let answer = self.deliver(delivery, body.into(), TEST_TIMEOUT).await;
