@@ -123,6 +123,22 @@ async fn an_answer_that_is_not_an_event_ends_the_process() {
 }
 
 #[tokio::test]
+async fn a_rejected_answer_is_a_line_and_the_process_goes_on() {
+    let authorizer = Authorizer::start(&pinned()).await;
+    let good = event(&bearer(&json!({})));
+    for status in [400, 403, 410, 413, 500] {
+        for event in [&good, "{}"] {
+            authorizer.invoke_as(&Delivery::rejecting(status), event).await;
+            assert!(authorizer.invoke(good.clone()).await.allows(&arn("GET /apps")), "after {status}");
+        }
+    }
+    let lines = authorizer.stop().await;
+    let errors: Vec<_> = lines.iter().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!((errors.len(), lines.len()), (10, 30), "{lines:#?}");
+    assert!(errors.iter().all(|line| line.contains("the Runtime API rejected the answer")), "{errors:#?}");
+}
+
+#[tokio::test]
 async fn while_there_is_no_event_the_process_asks_again() {
     for concurrency in ["1", "4"] {
         let authorizer = Authorizer::start(&concurrent(pinned(), concurrency)).await;

@@ -119,11 +119,13 @@ pub struct Delivery {
     status: StatusCode,
     /// Headers that replace the usual ones. `None` leaves a header out.
     headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    /// What the Runtime API says to the answer.
+    to_answer: StatusCode,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new() }
+        Self { status: StatusCode::OK, headers: Vec::new(), to_answer: StatusCode::ACCEPTED }
     }
 }
 
@@ -131,6 +133,11 @@ impl Delivery {
     /// With this status instead of 200.
     pub fn status(code: u16) -> Self {
         Self { status: StatusCode::from_u16(code).unwrap(), ..Self::default() }
+    }
+
+    /// The answer is rejected with this status.
+    pub fn rejecting(code: u16) -> Self {
+        Self { to_answer: StatusCode::from_u16(code).unwrap(), ..Self::default() }
     }
 
     /// With this header, in addition or instead of the usual one.
@@ -156,9 +163,19 @@ struct Invocation {
     answer: oneshot::Sender<Answer>,
 }
 
+/// An event that has no answer yet.
+struct InProgress {
+    answer: oneshot::Sender<Answer>,
+    status: StatusCode,
+    /// The answer must have the same.
+    invocation_id: Option<HeaderValue>,
+}
+
+const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
+
 struct Api {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    in_progress: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+    in_progress: Mutex<HashMap<String, InProgress>>,
     ready: watch::Sender<bool>,
     polls: watch::Sender<Polls>,
     restores: watch::Sender<usize>,
@@ -522,24 +539,27 @@ async fn next(State(api): State<Arc<Api>>) -> (StatusCode, HeaderMap, String) {
     }
     let chosen = headers.get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
     let id = chosen.map_or(id, str::to_owned);
-    api.in_progress.lock().unwrap().insert(id, answer);
+    let invocation_id = headers.get(INVOCATION_ID).cloned();
+    let in_progress = InProgress { answer, status: delivery.to_answer, invocation_id };
+    api.in_progress.lock().unwrap().insert(id, in_progress);
     (delivery.status, headers, body)
 }
 
-async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let answer = Answer::Response(serde_json::from_slice(&body).expect("a response is JSON"));
-    complete(&api, &id, answer)
+    complete(&api, &id, &headers, answer)
 }
 
-async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let error: Value = serde_json::from_slice(&body).expect("an error is JSON");
     let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-    complete(&api, &id, Answer::Error { kind: text("errorType"), message: text("errorMessage") })
+    complete(&api, &id, &headers, Answer::Error { kind: text("errorType"), message: text("errorMessage") })
 }
 
-fn complete(api: &Api, id: &str, answer: Answer) -> StatusCode {
+fn complete(api: &Api, id: &str, headers: &HeaderMap, answer: Answer) -> StatusCode {
     let waiting = api.in_progress.lock().unwrap().remove(id).expect("one answer per event");
+    assert_eq!(headers.get(INVOCATION_ID), waiting.invocation_id.as_ref());
     // The receiver is gone if the caller has stopped waiting.
-    let _ = waiting.send(answer);
-    StatusCode::ACCEPTED
+    let _ = waiting.answer.send(answer);
+    waiting.status
 }
