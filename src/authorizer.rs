@@ -9,7 +9,7 @@ use crate::{
     decision::{Decision, DecisionContext, Evaluated, Fault, Outcome},
     event::TokenEvent,
     https::HttpsClient,
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, system_clock},
     policy::{MethodArn, PolicyOptions, Rules, render},
     response::{Response, ResponseOptions},
     token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
@@ -50,6 +50,7 @@ impl Authorizer {
                     KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
                     table.cloned(),
                     config.refresh_policy,
+                    system_clock(),
                 ),
             },
             introspection: config

@@ -2,6 +2,8 @@
 //! trusts.
 
 use std::{
+    error::Error,
+    io, iter,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -64,6 +66,55 @@ pub struct HttpsClient {
     client: Arc<OnceLock<Client>>,
 }
 
+/// Why a request failed before there was a complete response. It has no part of the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("the host's name was not found")]
+    NameNotFound,
+    #[error("connection refused")]
+    ConnectionRefused,
+    /// The proxy of `HTTPS_PROXY` does not connect to the host.
+    #[error("the proxy failed: {0}")]
+    Proxy(String),
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    #[error("timed out")]
+    TimedOut,
+    #[error("could not connect")]
+    ConnectionFailed,
+    /// The usual cause is a connection that closed too early.
+    #[error("the response is incomplete")]
+    Incomplete,
+}
+
+impl From<reqwest::Error> for RequestError {
+    fn from(error: reqwest::Error) -> Self {
+        let causes = || iter::successors(error.source(), |cause| (*cause).source());
+        // The type of a proxy's error is private, so only its text tells.
+        if let Some(text) =
+            causes().find_map(|cause| cause.to_string().strip_prefix("tunnel error: ").map(str::to_owned))
+        {
+            return Self::Proxy(text);
+        }
+        let mut io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let tls = io.clone().find_map(|cause| cause.get_ref()?.downcast_ref::<rustls::Error>());
+        if let Some(tls) = tls {
+            return Self::Tls(tls.to_string().chars().take(200).collect());
+        }
+        if error.is_timeout() {
+            Self::TimedOut
+        } else if error.is_dns() {
+            Self::NameNotFound
+        } else if io.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused) {
+            Self::ConnectionRefused
+        } else if error.is_connect() {
+            Self::ConnectionFailed
+        } else {
+            Self::Incomplete
+        }
+    }
+}
+
 /// The HTTPS client could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("could not build the HTTPS client")]
@@ -72,8 +123,8 @@ pub(crate) struct ClientBuildError;
 impl HttpsClient {
     /// For the TCP connection and the TLS handshake.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-    /// For a whole request, from the connection to the end of the body. A lease on a refresh counts
-    /// on it: see `KeysTable::REFRESH_TIMEOUT_SECONDS`.
+    /// For a whole request, from the connection to the end of the body. `keys::Timing` depends on
+    /// it.
     const TIMEOUT: Duration = Duration::from_secs(2);
 
     /// A client that trusts servers with a certificate under one of `trust_anchors`.

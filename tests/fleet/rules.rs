@@ -29,7 +29,7 @@ async fn die_while_refreshing(fixture: &Fixture, instance: &KeyStore, kid: &str,
     fixture.okta.answer(Reply::Silence);
     let before = fixture.okta.requests();
     tokio::select! {
-        answer = instance.key(kid, now) => panic!("Okta answered: {answer:?}"),
+        answer = fixture.key(instance, kid, now) => panic!("Okta answered: {answer:?}"),
         () = fixture.okta.wait_for_requests(before + 1) => {}
     }
     fixture.okta.answer(only_main());
@@ -80,7 +80,7 @@ async fn one_instance_takes_over_a_lease_after_all_have_waited() {
         let (_, table) = fixture.new_requests();
         assert!(table >= instances.len() * 2 + 2, "{table} requests to the table");
     };
-    let calls = join_all(instances.iter().map(|instance| instance.key("main", START)));
+    let calls = join_all(instances.iter().map(|instance| fixture.key(&instance, "main", START)));
     let (answers, ()) = tokio::join!(calls, take_over);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(fixture.okta.requests(), okta_requests + 1);
@@ -91,7 +91,7 @@ async fn without_keys_an_instance_waits_for_the_owners_keys() {
     let fixture = Fixture::new("cold").await;
     fixture.okta.answer(only_main().after(Duration::from_millis(400)));
     let instances = [fixture.instance(), fixture.instance()];
-    let answers = join_all(instances.iter().map(|instance| instance.key("main", START))).await;
+    let answers = join_all(instances.iter().map(|instance| fixture.key(&instance, "main", START))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(fixture.new_requests().0, 1);
 }
@@ -129,7 +129,7 @@ async fn a_refresh_does_not_overwrite_newer_keys_in_the_table() {
         fixture.table.put(&fixture.item(&[keys::main(), keys::second()], DUE + 1));
         gate.send_replace(true);
     };
-    let (result, ()) = tokio::join!(instance.key("main", DUE), newer_keys);
+    let (result, ()) = tokio::join!(fixture.key(&instance, "main", DUE), newer_keys);
     assert_eq!(result.map(drop), FOUND);
     assert_eq!(fixture.stored_at(), Some(DUE + 1));
 }
@@ -151,7 +151,7 @@ async fn concurrent_calls_share_one_lookup() {
         fixture.okta.answer(reply);
         let answers = join_all((0..100).map(|call| {
             let instance = &instance;
-            async move { instance.key(&format!("forged-{call}"), START + 100).await.map(drop) }
+            async move { fixture.key(&instance, &format!("forged-{call}"), START + 100).await.map(drop) }
         }))
         .await;
         let (okta, table) = fixture.new_requests();
@@ -168,7 +168,7 @@ async fn concurrent_calls_with_a_new_kid_share_one_lookup() {
     let fixture = Fixture::new("rotation").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])).after(Duration::from_millis(100)));
-    let answers = join_all((0..100).map(|_| instance.key("second", START + 100))).await;
+    let answers = join_all((0..100).map(|_| fixture.key(&instance, "second", START + 100))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(fixture.new_requests(), (1, 3));
 }
@@ -183,11 +183,11 @@ async fn a_call_with_a_cached_key_never_waits_for_a_lookup() {
         let others = async {
             fixture.okta.wait_for_requests(okta_requests + 1).await;
             for _ in 0..100 {
-                let result = instance.key("main", now).now_or_never().expect("the call does not wait");
+                let result = fixture.key(&instance, "main", now).now_or_never().expect("the call does not wait");
                 assert_eq!(result.map(drop), FOUND);
             }
         };
-        let (result, ()) = tokio::join!(instance.key(kid, now), others);
+        let (result, ()) = tokio::join!(fixture.key(&instance, kid, now), others);
         assert_eq!((result.map(drop), fixture.new_requests()), (expected, (1, 2)));
     }
 }

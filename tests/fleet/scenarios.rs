@@ -36,6 +36,7 @@ const DELAY: Duration = Duration::from_millis(150);
 pub struct Fleet {
     pub okta: Okta,
     pub stores: Vec<KeyStore>,
+    clock: SimulatedClock,
     table_requests: Arc<AtomicUsize>,
     /// Dropping it closes the port.
     _table: Option<Table>,
@@ -111,24 +112,27 @@ impl Fleet {
         let table_requests = Arc::new(AtomicUsize::new(0));
         let shared =
             endpoint.map(|endpoint| KeysTable::new(client(&endpoint, table_requests.clone()), TABLE.to_owned()));
+        let clock = SimulatedClock::default();
         let refresh_policy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
         let stores = (0..instances)
             .map(|_| {
                 let client = HttpsClient::new(TrustAnchors::Embedded);
                 let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
-                KeyStore::remote(endpoint, shared.clone(), refresh_policy)
+                KeyStore::remote(endpoint, shared.clone(), refresh_policy, clock.clock())
             })
             .collect();
-        Self { okta, stores, table_requests, _table: table }
+        Self { okta, stores, clock, table_requests, _table: table }
     }
 
     /// All instances start at once.
     pub async fn start(&self, now: u64) {
+        self.clock.set(now);
         join_all(self.stores.iter().map(|store| store.load(now))).await;
     }
 
     /// Looks the same key up in all instances at once.
     pub async fn round(&self, kid: &str, now: u64) -> Round {
+        self.clock.set(now);
         let mut round = Round::default();
         for result in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
             match result {
@@ -239,6 +243,7 @@ impl Fleet {
         let share = |count: usize, part: usize, parts: usize| count / parts + usize::from(part < count % parts);
         for second in 0..60 {
             let (forged, valid) = (share(forged, second, 60), share(valid, second, 60));
+            self.clock.set(from + second as u64);
             let calls = self.stores.iter().enumerate().map(|(instance, store)| {
                 let n = self.stores.len();
                 calls(store, share(forged, instance, n), share(valid, instance, n), from + second as u64)
