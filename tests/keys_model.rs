@@ -250,9 +250,8 @@ impl World {
 
     fn moves(&self) -> Vec<Move> {
         let mut moves = Vec::new();
-        let may_pass = |instance: &Instance| {
-            instance.busy.as_ref().is_none_or(|busy| busy.is_frozen || self.now < busy.deadline)
-        };
+        let may_pass =
+            |instance: &Instance| instance.busy.as_ref().is_none_or(|busy| busy.is_frozen || self.now < busy.deadline);
         if self.now < self.end && self.instances.iter().all(may_pass) {
             moves.push(Move::Tick);
         }
@@ -393,9 +392,8 @@ impl World {
                 Event::Item(self.item)
             }
             Action::Claim(claim) => {
-                let version = |item: &Item<Generation>| {
-                    (item.keys.map(|keys| keys.fetched_at), item.lease_until, item.limits)
-                };
+                let version =
+                    |item: &Item<Generation>| (item.keys.map(|keys| keys.fetched_at), item.lease_until, item.limits);
                 if version(&self.item) != version(&read) && without != Without::ClaimForTheItemThatWasRead {
                     return Event::NotClaimed(self.item);
                 }
@@ -610,16 +608,7 @@ fn apart<const SECONDS: u64>(world: &World) -> Result<(), String> {
 }
 
 const fn calls(calls: u8) -> Budgets {
-    Budgets {
-        calls,
-        forged: 0,
-        deaths: 0,
-        table_faults: 0,
-        freezes: 0,
-        outages: 0,
-        limits: 0,
-        rotations: 0,
-    }
+    Budgets { calls, forged: 0, deaths: 0, table_faults: 0, freezes: 0, outages: 0, limits: 0, rotations: 0 }
 }
 
 #[test]
@@ -736,10 +725,9 @@ fn forged_kids_cause_few_reads_of_the_table() {
 #[test]
 fn calls_in_a_pause_cause_few_reads_of_the_table() {
     let few: Rule = |world| if world.reads <= 3 { Ok(()) } else { Err(format!("{} reads", world.reads)) };
-    for (guard, first) in [
-        (Without::EmptyLookupPause, World::cold(1, 3)),
-        (Without::DueLookupPause, World::warm(1, 6, 3)),
-    ] {
+    for (guard, first) in
+        [(Without::EmptyLookupPause, World::cold(1, 3)), (Without::DueLookupPause, World::warm(1, 6, 3))]
+    {
         let mut first = first.with(calls(8));
         first.okta = Okta::Down;
         holds(first.clone(), few);
@@ -836,5 +824,8 @@ fn the_real_times_are_in_the_same_order() {
     let real = Timing::PRODUCTION;
     assert!(real.retry_pause - real.start_within >= 5_000, "at most one request in 5 s");
     assert!(real.retry_pause < 6_000, "keys within 6 s");
-    assert!(real.kid_fetches.interval * 2 - real.start_within > 60_000, "at most 3 requests for unknown kids in a minute");
+    assert!(
+        real.kid_fetches.interval * 2 - real.start_within > 60_000,
+        "at most 3 requests for unknown kids in a minute"
+    );
 }

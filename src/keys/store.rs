@@ -87,9 +87,10 @@ impl Keys for KeySet {
 /// How long a call waits at most if it cannot be answered without the lookup. So it is answered
 /// within 3 s.
 const LONGEST_WAIT: Duration = Duration::from_millis(2_750);
-/// How long the call that starts a refresh of usable keys waits for it. Usually the refresh ends in
-/// this time, so that it does not depend on the process's next call.
-const LONGEST_WAIT_IF_DUE: Duration = Duration::from_millis(250);
+/// How long the call that started a lookup waits for its end from the moment on in which it has a
+/// usable key. Usually the refresh and the write to the table end in this time, so that they do not
+/// depend on the process's next call: Lambda freezes it until then.
+const LONGEST_WAIT_IF_USABLE: Duration = Duration::from_millis(250);
 
 impl KeyStore {
     /// Keys that never change. This store makes no network requests.
@@ -148,6 +149,15 @@ impl KeyStore {
         }
     }
 
+    /// Waits until no lookup runs, because a lookup goes on after the call that started it. For
+    /// tests.
+    pub async fn lookup_ended(&self) {
+        if let Source::Remote(remote) = &self.0 {
+            // The sender lives as long as the store.
+            let _ = remote.steps.subscribe().wait_for(|()| remote.lock().running.is_none()).await;
+        }
+    }
+
     /// Age of the cached keys in seconds, even if they have expired. `None` for pinned keys or an
     /// empty cache. `now` is in epoch seconds.
     #[must_use]
@@ -177,31 +187,29 @@ impl Remote {
     ///
     /// A call that finds a lookup for a `kid` in progress shares its result, good or bad.
     async fn look_up(self: &Arc<Self>, kid: Option<&str>, now: u64) {
-        let arrived = Instant::now();
+        let mut deadline = Instant::now() + LONGEST_WAIT;
         let mut steps = self.steps.subscribe();
         let mut is_own = false;
         let mut shares = false;
         loop {
-            let longest_wait = {
+            let (is_usable, is_fresh, running) = {
                 let shared = self.lock();
-                match (shared.state.find(kid, now * 1_000), shared.running) {
-                    (Found::Fresh(_), _) => return,
-                    // Another call refreshes the keys, and they are usable: do not wait.
-                    (Found::Due(_), Some(_)) if !is_own => return,
-                    (_, None) if is_own || shares => return,
-                    (_, None) => None,
-                    (Found::Due(_), Some(_)) => Some(LONGEST_WAIT_IF_DUE),
-                    (_, Some(running)) => {
-                        shares |= running == Running::ForKid;
-                        Some(LONGEST_WAIT)
-                    }
-                }
+                let found = shared.state.find(kid, now * 1_000);
+                let is_fresh = matches!(found, Found::Fresh(_));
+                (is_fresh || matches!(found, Found::Due(_)), is_fresh, shared.running)
             };
-            match longest_wait {
-                None if self.start(kid) => is_own = true,
-                None => return,
-                Some(wait) => {
-                    if timeout_at(arrived + wait, steps.changed()).await.is_err() {
+            match running {
+                None if is_fresh || is_own || shares => return,
+                None if !self.start(kid) => return,
+                None => is_own = true,
+                // Another call does the lookup, so this one does not wait with a usable key.
+                Some(_) if is_usable && !is_own => return,
+                Some(running) => {
+                    shares |= running == Running::ForKid;
+                    if is_usable {
+                        deadline = deadline.min(Instant::now() + LONGEST_WAIT_IF_USABLE);
+                    }
+                    if timeout_at(deadline, steps.changed()).await.is_err() {
                         return;
                     }
                 }

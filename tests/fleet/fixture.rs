@@ -3,12 +3,12 @@
 
 use std::sync::{
     Arc, Mutex, OnceLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
-    keys::{Clock, KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy, VerifyingKey},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy, VerifyingKey},
 };
 use okta_authorizer_testkit::{
     Failures,
@@ -19,7 +19,10 @@ use okta_authorizer_testkit::{
 };
 use serde_json::Value;
 
-use crate::{fault_proxy::FaultProxy, scenarios::client};
+use crate::{
+    fault_proxy::FaultProxy,
+    scenarios::{SimulatedClock, client},
+};
 
 /// The result of a call, and the number of requests to Okta and to the table that it caused.
 pub type Call = (Result<(), KeyError>, usize, usize);
@@ -40,21 +43,6 @@ pub fn authority() -> &'static Authority {
 /// A JWKS with the key `main` only.
 pub fn only_main() -> Reply {
     Reply::keys(&jwks(&[keys::main()]))
-}
-
-/// A clock that goes on only when a test sets it.
-#[derive(Clone, Default)]
-pub struct SimulatedClock(Arc<AtomicU64>);
-
-impl SimulatedClock {
-    pub fn set(&self, seconds: u64) {
-        self.0.store(seconds * 1_000, Ordering::SeqCst);
-    }
-
-    pub fn clock(&self) -> Clock {
-        let millis = self.0.clone();
-        Arc::new(move || millis.load(Ordering::SeqCst))
-    }
 }
 
 pub struct Fixture {
@@ -132,9 +120,10 @@ impl Fixture {
         KeyStore::remote(endpoint, None, REFRESH_POLICY, self.clock.clock())
     }
 
-    /// Looks a key up.
+    /// Looks a key up, and waits for the end of the lookup that it started.
     pub async fn call(&self, instance: &KeyStore, kid: &str, now: u64) -> Call {
         let result = self.key(instance, kid, now).await.map(drop);
+        instance.lookup_ended().await;
         let (okta, table) = self.new_requests();
         (result, okta, table)
     }

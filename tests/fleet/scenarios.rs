@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
 use futures_util::{FutureExt, future::join_all};
 use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+    keys::{Clock, KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
 };
 use okta_authorizer_testkit::{
     keys,
@@ -31,6 +31,21 @@ use okta_authorizer_testkit::{
 pub const START: u64 = 1_800_000_000;
 /// How long Okta takes to respond.
 const DELAY: Duration = Duration::from_millis(150);
+
+/// A clock that goes on only when a test sets it.
+#[derive(Clone, Default)]
+pub struct SimulatedClock(Arc<AtomicU64>);
+
+impl SimulatedClock {
+    pub fn set(&self, seconds: u64) {
+        self.0.store(seconds * 1_000, Ordering::SeqCst);
+    }
+
+    pub fn clock(&self) -> Clock {
+        let millis = self.0.clone();
+        Arc::new(move || millis.load(Ordering::SeqCst))
+    }
+}
 
 /// `N` instances, their table and their Okta.
 pub struct Fleet {
@@ -130,7 +145,7 @@ impl Fleet {
         join_all(self.stores.iter().map(|store| store.load(now))).await;
     }
 
-    /// Looks the same key up in all instances at once.
+    /// Looks the same key up in all instances at once, and waits for the end of all lookups.
     pub async fn round(&self, kid: &str, now: u64) -> Round {
         self.clock.set(now);
         let mut round = Round::default();
@@ -141,6 +156,8 @@ impl Fleet {
                 Err(KeyError::Unavailable) => round.unavailable += 1,
             }
         }
+        // The clock must not go on during a lookup that took less than a second.
+        join_all(self.stores.iter().map(KeyStore::lookup_ended)).await;
         round
     }
 
