@@ -97,8 +97,7 @@ impl From<reqwest::Error> for RequestError {
             return Self::Proxy(text);
         }
         let mut io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>());
-        let tls = io.clone().find_map(|cause| cause.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(tls) = tls {
+        if let Some(tls) = io.clone().find_map(tls_error) {
             return Self::Tls(tls.to_string().chars().take(200).collect());
         }
         if error.is_timeout() {
@@ -113,6 +112,12 @@ impl From<reqwest::Error> for RequestError {
             Self::Incomplete
         }
     }
+}
+
+/// The TLS library's error in an I/O error, which can be in another one.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
 }
 
 /// The HTTPS client could not be built.

@@ -22,7 +22,6 @@ pub mod decision;
 pub mod event;
 pub mod https;
 pub mod keys;
-#[cfg_attr(not(test), expect(dead_code, reason = "introspection and the keys endpoint use it next"))]
 mod rate_limit;
 pub mod response;
 pub mod runtime_api;

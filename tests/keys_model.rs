@@ -9,7 +9,7 @@
 //! A search that cannot fail proves nothing. So for each guard of the protocol there is a search
 //! without it, which must find a violation.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test panics")]
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -190,7 +190,7 @@ impl Remote {
         let mut deadline = Instant::now() + LONGEST_WAIT;
         let mut steps = self.steps.subscribe();
         let mut is_own = false;
-        let mut shares = false;
+        let mut joined = false;
         loop {
             let (is_usable, is_fresh, running) = {
                 let shared = self.lock();
@@ -199,13 +199,13 @@ impl Remote {
                 (is_fresh || matches!(found, Found::Due(_)), is_fresh, shared.running)
             };
             match running {
-                None if is_fresh || is_own || shares => return,
+                None if is_fresh || is_own || joined => return,
                 None if !self.start(kid) => return,
                 None => is_own = true,
                 // Another call does the lookup, so this one does not wait with a usable key.
                 Some(_) if is_usable && !is_own => return,
                 Some(running) => {
-                    shares |= running == Running::ForKid;
+                    joined |= running == Running::ForKid;
                     if is_usable {
                         deadline = deadline.min(Instant::now() + LONGEST_WAIT_IF_USABLE);
                     }

@@ -27,6 +27,8 @@ use okta_authorizer_testkit::{
     table::{TABLE, Table, closed_port},
 };
 
+use crate::fault_proxy::{FaultProxy, TableFault};
+
 /// The simulated second in which every scenario starts.
 pub const START: u64 = 1_800_000_000;
 /// How long Okta takes to respond.
@@ -41,6 +43,10 @@ impl SimulatedClock {
         self.0.store(seconds * 1_000, Ordering::SeqCst);
     }
 
+    pub fn set_millis(&self, millis: u64) {
+        self.0.store(millis, Ordering::SeqCst);
+    }
+
     pub fn clock(&self) -> Clock {
         let millis = self.0.clone();
         Arc::new(move || millis.load(Ordering::SeqCst))
@@ -53,8 +59,7 @@ pub struct Fleet {
     pub stores: Vec<KeyStore>,
     clock: SimulatedClock,
     table_requests: Arc<AtomicUsize>,
-    /// Dropping it closes the port.
-    _table: Option<Table>,
+    table: Option<(Table, FaultProxy)>,
 }
 
 /// The results of one call per instance.
@@ -113,16 +118,22 @@ impl Fleet {
     /// Instances that have not loaded keys, an empty table, and an Okta with the key `main`.
     pub async fn new(instances: usize) -> Self {
         let table = Table::start().await;
-        let endpoint = table.endpoint.clone();
-        Self::with_table(instances, Some(table), Some(endpoint)).await
+        let proxy = FaultProxy::start(table.address).await;
+        let endpoint = proxy.endpoint.clone();
+        Self::with_table(instances, Some((table, proxy)), Some(endpoint)).await
     }
 
     /// Instances whose table refuses connections.
-    pub async fn without_table(instances: usize) -> Self {
+    pub async fn table_down(instances: usize) -> Self {
         Self::with_table(instances, None, Some(closed_port().await)).await
     }
 
-    async fn with_table(instances: usize, table: Option<Table>, endpoint: Option<String>) -> Self {
+    /// Instances without a table.
+    pub async fn without_table(instances: usize) -> Self {
+        Self::with_table(instances, None, None).await
+    }
+
+    async fn with_table(instances: usize, table: Option<(Table, FaultProxy)>, endpoint: Option<String>) -> Self {
         let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY)).await;
         let table_requests = Arc::new(AtomicUsize::new(0));
         let shared =
@@ -136,7 +147,22 @@ impl Fleet {
                 KeyStore::remote(endpoint, shared.clone(), refresh_policy, clock.clock())
             })
             .collect();
-        Self { okta, stores, clock, table_requests, _table: table }
+        Self { okta, stores, clock, table_requests, table }
+    }
+
+    /// What the table does from now on.
+    pub fn set_table_fault(&self, fault: TableFault) {
+        if let Some((_, proxy)) = &self.table {
+            proxy.set(fault);
+        }
+    }
+
+    pub fn set_clock(&self, seconds: u64) {
+        self.clock.set(seconds);
+    }
+
+    pub fn set_clock_millis(&self, millis: u64) {
+        self.clock.set_millis(millis);
     }
 
     /// All instances start at once.
@@ -189,7 +215,7 @@ pub async fn cold_start(instances: usize) -> Report {
 
 /// The same without a table.
 pub async fn table_down(instances: usize) -> Report {
-    let fleet = Fleet::without_table(instances).await;
+    let fleet = Fleet::table_down(instances).await;
     fleet.start(START).await;
     let round = fleet.round("main", START).await;
     fleet.report((0, 0), instances - round.found, Some(0))

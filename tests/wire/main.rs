@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 
+mod bad_day;
 mod concurrency;
 mod config;
 mod events;

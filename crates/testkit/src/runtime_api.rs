@@ -161,6 +161,7 @@ pub struct Authorizer {
     ready: watch::Receiver<bool>,
     polls: watch::Receiver<Polls>,
     exited: watch::Receiver<Option<ExitStatus>>,
+    pid: u32,
     kill: Option<oneshot::Sender<()>>,
     lines: Lines,
     readers: Vec<JoinHandle<()>>,
@@ -257,11 +258,13 @@ impl Authorizer {
             child.stdout.take().map(|stream| tokio::spawn(collect(stream, lines.clone()))),
             child.stderr.take().map(|stream| tokio::spawn(collect(stream, lines.clone()))),
         ];
+        let pid = child.id().expect("it runs");
         let (exited_sender, exited) = watch::channel(None);
         let (kill, killed) = oneshot::channel();
         tokio::spawn(supervise(child, killed, exited_sender));
         let readers = readers.into_iter().flatten().collect();
-        Self { queue, invocations: AtomicUsize::new(0), ready, polls, exited, kill: Some(kill), lines, readers, server }
+        let invocations = AtomicUsize::new(0);
+        Self { queue, invocations, ready, polls, pid, exited, kill: Some(kill), lines, readers, server }
     }
 
     /// Waits for the first request for an event, or until the process exits.
@@ -301,6 +304,21 @@ impl Authorizer {
             answer = timeout(limit, answered) => answer.ok()?.ok(),
             _ = exited.wait_for(Option::is_some) => None,
         }
+    }
+
+    /// Freezes the process, as Lambda does between calls.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets a frozen process go on.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid.to_string()]).status().await.unwrap();
+        assert!(status.success(), "kill {signal}");
     }
 
     /// The number of events so far.
