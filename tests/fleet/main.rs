@@ -87,4 +87,5 @@ async fn no_call_waits_in_vain_while_okta_hangs() {
     assert!(waits.first_call < Duration::from_millis(500), "{waits:?}");
     assert!(waits.with_slow_table < Duration::from_millis(3_500), "{waits:?}");
     assert!(waits.due < Duration::from_secs(1), "{waits:?}");
+    assert!(waits.recovery < Duration::from_secs(7), "{waits:?}");
 }
