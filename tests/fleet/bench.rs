@@ -5,9 +5,10 @@
 //! and Okta is a server, both on loopback. The request counts are exact, and the tests in this
 //! folder assert them for small fleets. The times depend on the machine.
 
-#![expect(clippy::unwrap_used, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 mod bad_day;
+#[expect(dead_code, reason = "the tests use the other faults")]
 mod fault_proxy;
 mod scenarios;
 
