@@ -175,6 +175,7 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
 pub(super) fn odd_character(text: &str) -> Option<String> {
     text.chars().find_map(|character| match character {
         ';' => Some("has a semicolon".to_owned()),
+        '{' | '}' | '<' | '>' => Some("has a placeholder".to_owned()),
         '"' | '\'' | '`' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' => {
             Some("has a quotation mark".to_owned())
         }
@@ -315,9 +316,20 @@ mod tests {
 
     #[test]
     fn characters_of_copied_text_are_found() {
-        for text in
-            ["a;b", "\"a\"", "a'", "`a`", "\u{201c}a\u{201d}", "a b", "a\tb", "a\u{a0}b", "a\u{200b}", "\u{feff}a"]
-        {
+        for text in [
+            "a;b",
+            "\"a\"",
+            "a'",
+            "`a`",
+            "\u{201c}a\u{201d}",
+            "a b",
+            "a\tb",
+            "a\u{a0}b",
+            "a\u{200b}",
+            "\u{feff}a",
+            "{a}",
+            "<a>",
+        ] {
             assert!(odd_character(text).is_some(), "{text:?}");
         }
         for text in ["", "api://default", "https://example.com/claims/a_b-c", "0oa1", "größe", "a.b:c@d+e!*()$"] {

@@ -10,21 +10,32 @@ use super::{env::odd_character, quoted};
 pub(super) const ACCEPTED_ISSUER: &str = "the issuer of a custom authorization server, such as https://example.okta.com/oauth2/default, or several separated by commas";
 
 /// The domains of Okta's orgs.
-const OKTA_DOMAINS: [&str; 6] =
-    ["okta.com", "oktapreview.com", "okta-emea.com", "okta-gov.com", "okta.mil", "trexcloud.com"];
+const OKTA_DOMAINS: [&str; 5] = ["okta.com", "oktapreview.com", "okta-emea.com", "okta-gov.com", "okta.mil"];
 
 /// What documentation writes for a value of the reader, without `-` and `_` and in lower case.
-const PLACEHOLDERS: [&str; 7] =
-    ["yourokta", "oktadomain", "yourdomain", "yourorg.", "yourcompany.", "yourtenant.", "serverid"];
+const PLACEHOLDERS: [&str; 8] = [
+    "yourokta",
+    "oktadomain",
+    "/yourdomain.",
+    "/yourorg.",
+    "/yourcompany.",
+    "/yourtenant.",
+    "authserverid",
+    "authorizationserverid",
+];
 
 /// What is wrong with a URL, and what is accepted instead.
 pub(super) type Problem = (Cow<'static, str>, Cow<'static, str>);
 
 /// Checks that a text can be the `iss` of access tokens. The error is that of the part that matters
 /// most: `https://example.okta.com/` is an org first, and has a slash at its end second.
-pub(super) fn check_issuer(text: &str) -> Result<Url, Problem> {
+pub(super) fn check_issuer(text: &str) -> Result<(), Problem> {
     let url = endpoint(text).map_err(|problem| (problem, ACCEPTED_ISSUER.into()))?;
-    if let Some(shorter) = text.strip_suffix('/') {
+    if let Some(character) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._~:/[]".contains(*c)) {
+        return Err((format!("has `{character}`, which no issuer has").into(), ACCEPTED_ISSUER.into()));
+    }
+    let shorter = text.trim_end_matches('/');
+    if shorter != text {
         check_issuer(shorter)?;
         return Err(("ends in a slash".into(), quoted(shorter).into()));
     }
@@ -37,11 +48,15 @@ pub(super) fn check_issuer(text: &str) -> Result<Url, Problem> {
         check_okta_issuer(&url)?;
     }
     // `iss` is compared byte for byte, and Okta writes a URL as the standard does.
-    let normal = url.as_str().trim_end_matches('/');
+    let mut normal = url.clone();
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')) {
+        normal.set_host(Some(host)).map_err(|_| ("is not a URL".into(), ACCEPTED_ISSUER.into()))?;
+    }
+    let normal = normal.as_str().trim_end_matches('/');
     if normal != text {
         return Err(("is not in its normal form, which `iss` has".into(), quoted(normal).into()));
     }
-    Ok(url)
+    Ok(())
 }
 
 /// The rules for hosts that can be Okta's. A custom authorization server is `/oauth2/` and its id,
@@ -62,9 +77,12 @@ fn check_okta_issuer(url: &Url) -> Result<(), Problem> {
     if path.contains("//") {
         return Err(("has an empty segment in its path".into(), ACCEPTED_ISSUER.into()));
     }
-    let server = path.strip_prefix("/oauth2/").filter(|id| !id.is_empty() && !id.contains('/'));
-    let is_org_path = path == "/" || path == "/oauth2";
-    if server.is_none() && (org.is_some() || is_org_path) {
+    if let Some((id, _)) = path.strip_prefix("/oauth2/").and_then(|server| server.split_once('/')) {
+        let issuer = format!("{}/oauth2/{id}", url.origin().ascii_serialization());
+        return Err(("goes on after the id of the authorization server".into(), quoted(&issuer).into()));
+    }
+    let is_org = path == "/" || path == "/oauth2" || (org.is_some() && !path.starts_with("/oauth2/"));
+    if is_org {
         return Err((
             "is an Okta org and not a custom authorization server, so its access tokens are for Okta's own APIs".into(),
             format!("a custom authorization server, such as https://{host}/oauth2/default").into(),
@@ -73,11 +91,12 @@ fn check_okta_issuer(url: &Url) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Where a path has this segment: the position of its slash.
-fn position_of_segment(text: &str, segment: &str) -> Option<usize> {
-    text.match_indices(segment).map(|(start, _)| start).find(|start| {
-        let rest = text.get(start + segment.len()..).unwrap_or_default();
-        rest.is_empty() || rest.starts_with('/')
+/// Where the path of a URL has this segment: the position of its slash.
+fn position_of_segment(url: &str, segment: &str) -> Option<usize> {
+    let host = url.find("://").map_or(0, |colon| colon + 3);
+    url.match_indices(segment).map(|(start, _)| start).find(|start| {
+        let rest = url.get(start + segment.len()..).unwrap_or_default();
+        *start > host && (rest.is_empty() || rest.starts_with('/'))
     })
 }
 
@@ -94,7 +113,7 @@ pub(super) fn endpoint_with_query(text: &str) -> Result<Url, Cow<'static, str>> 
         return Err(problem.into());
     }
     let squeezed: String = text.to_ascii_lowercase().chars().filter(|c| !matches!(c, '-' | '_')).collect();
-    if text.contains(['{', '}', '<', '>', '$']) || PLACEHOLDERS.iter().any(|word| squeezed.contains(word)) {
+    if text.contains('$') || PLACEHOLDERS.iter().any(|word| squeezed.contains(word)) {
         return Err("has a placeholder".into());
     }
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
@@ -174,6 +193,9 @@ mod tests {
             "https://okta.com.example/oauth2/default",
             "https://xn--bcher-kva.example/oauth2/default",
             "https://example.okta.com/oauth2/v12",
+            "https://v1/oauth2/default",
+            "https://observerid.okta.com/oauth2/default",
+            "https://findyourorg.okta.com/oauth2/default",
             "https://localhost:8443",
             "http://localhost:8080/x",
             "http://127.0.0.1:9",
@@ -196,7 +218,6 @@ mod tests {
             ("https://example.okta.com/oauth2/", "example.okta.com"),
             ("https://example.okta.com/oauth2/v1", "example.okta.com"),
             ("https://example.okta.com/oauth2/v1/keys", "example.okta.com"),
-            ("https://example.okta.com/oauth2/default/x", "example.okta.com"),
             ("https://example.okta.com/default", "example.okta.com"),
             ("https://example.okta.com/.well-known/openid-configuration", "example.okta.com"),
             ("https://example.okta.com/api/v1/authorizationServers/aus1", "example.okta.com"),
@@ -226,6 +247,11 @@ mod tests {
                 ENDPOINT,
                 "https://example.okta.com/oauth2/aus1",
             ),
+            (
+                "https://example.okta.com:8443/oauth2/default/authorize",
+                "goes on after the id of the authorization server",
+                "https://example.okta.com:8443/oauth2/default",
+            ),
             ("http://127.0.0.1:9/", "ends in a slash", "http://127.0.0.1:9"),
             ("http://127.0.0.1:9/.well-known/openid-configuration", ENDPOINT, "http://127.0.0.1:9"),
         ] {
@@ -235,6 +261,7 @@ mod tests {
             ("https://Example.okta.com/oauth2/default", "https://example.okta.com/oauth2/default"),
             ("https://example.okta.com:443/oauth2/default", "https://example.okta.com/oauth2/default"),
             ("https://example.okta.com/x/../oauth2/default", "https://example.okta.com/oauth2/default"),
+            ("https://example.okta.com./oauth2/default", "https://example.okta.com/oauth2/default"),
             ("http://127.1:9/x", "http://127.0.0.1:9/x"),
         ] {
             assert_eq!(issuer_error(issuer), format!("{NORMAL}; `{right}`"), "{issuer}");
@@ -264,6 +291,8 @@ mod tests {
             ("https://yourdomain.okta.com/oauth2/default", "has a placeholder"),
             ("https://your-org.okta.com/oauth2/default", "has a placeholder"),
             ("https://example.okta.com/oauth2/authServerId", "has a placeholder"),
+            ("https://example.okta.com/oauth2/%7Bid%7D", "has `%`, which no issuer has"),
+            ("https://*.okta.com/oauth2/default", "has `*`, which no issuer has"),
             ("\"https://example.okta.com/oauth2/default\"", "has a quotation mark"),
             ("https://a.okta.com/oauth2/x;https://b.okta.com/oauth2/x", "has a semicolon"),
             (

@@ -78,6 +78,7 @@ async fn a_bad_variable_ends_the_process_with_one_line() {
         row("OKTA_ALLOWED_CLIENT_IDS", " ", "is blank", "0oa1"),
         row("OKTA_ALLOWED_CLIENT_IDS", "0oa1\u{a0}0oa2", blank, "0oa1,0oa2"),
         row("OKTA_ALLOWED_CLIENT_IDS", "'0oa1','0oa2'", "has a quotation mark", "0oa1,0oa2"),
+        row("OKTA_ALLOWED_CLIENT_IDS", "{clientId}", "has a placeholder", "0oa1"),
         row("OKTA_KEYS_ENDPOINT", "nonsense", "is not a URL", "https://a.okta.com/oauth2/default/v1/keys"),
         row("OKTA_KEYS_ENDPOINT", "https://{yourOktaDomain}/keys", "has a placeholder", "https://a.okta.com/keys"),
         row("OKTA_JWKS", "{}", "is unusable: ", jwks),
