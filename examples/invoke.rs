@@ -15,7 +15,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use okta_authorizer::{
     authorizer::Authorizer,
     config::Config,
@@ -35,7 +35,12 @@ async fn main() -> Result<()> {
     let own = env::vars_os().filter(|(_, value)| !value.is_empty());
     let config = Config::load(defaults.chain(own), |path| fs::read_to_string(path))?;
     let rules_file = config.policy_file.clone().unwrap_or_else(|| "policy.toml".to_owned());
-    let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
+    if config.keys_table.is_some() {
+        eprintln!("KEYS_TABLE_NAME has no effect here: keys come from the issuer");
+    }
+    let trust_anchors = config.ca_bundle.as_deref().map_or(Ok(TrustAnchors::Embedded), TrustAnchors::from_pem);
+    let https = HttpsClient::new(trust_anchors.map_err(Error::msg).context("SSL_CERT_FILE")?);
+    let authorizer = Authorizer::new(config, None, &https);
 
     let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
     if events.is_empty() {
