@@ -12,9 +12,9 @@ use crate::{https::HttpsClient, policy::JsonObject};
 /// The OAuth client that the authorizer uses at Okta. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCredentials {
-    /// The client id, from `OKTA_CLIENT_ID`.
+    /// The client id, from `OKTA_INTROSPECTION_CLIENT_ID`.
     pub id: String,
-    /// The client secret, from `OKTA_CLIENT_SECRET`. `None` for a public client.
+    /// The client secret, from `OKTA_INTROSPECTION_CLIENT_SECRET`. `None` for a public client.
     pub secret: Option<String>,
 }
 

@@ -209,7 +209,7 @@ async fn an_instance_that_loses_a_race_logs_no_warning() {
     table.put(&with(&due, &claim));
     let authorizer = Authorizer::start(&env).await;
     assert!(is_allowed(&authorizer, &okta, keys::main()).await);
-    assert_eq!(messages(&authorizer.stop().await), ["keys loaded", "decision"]);
+    assert_eq!(messages(&authorizer.stop().await), ["started", "keys loaded", "decision"]);
     assert_eq!(okta.requests(), 0);
 
     // Another instance writes newer keys during the request to Okta.
@@ -223,7 +223,7 @@ async fn an_instance_that_loses_a_race_logs_no_warning() {
         gate.send_replace(true);
     };
     let (authorizer, ()) = tokio::join!(Authorizer::start(&env), other_instance);
-    assert_eq!(messages(&authorizer.stop().await), ["keys loaded", "keys refreshed"]);
+    assert_eq!(messages(&authorizer.stop().await), ["started", "keys loaded", "keys refreshed"]);
     assert_eq!(table.item(&endpoint), Some(newer), "the newer keys were overwritten");
 }
 

@@ -68,15 +68,15 @@ async fn a_text_line_is_a_decision_without_metrics() {
         authorizer.invoke(event(&good)).await;
         authorizer.invoke(event_for(&good, "arn:aws:nonsense")).await;
         let lines = authorizer.stop().await;
-        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert_eq!(lines.len(), 3, "the start and two decisions: {lines:#?}");
         for (line, level, fields) in [
             (
-                &lines[0],
+                &lines[1],
                 "INFO",
                 [r#"outcome="allow""#, r#"reason="allowed""#, r#"method="GET""#, r#"path="/apps""#, r#"uid="00uada""#]
                     .as_slice(),
             ),
-            (&lines[1], "ERROR", &[r#"outcome="fault""#, r#"reason="MethodArnUnusable""#, r#"kid="main""#]),
+            (&lines[2], "ERROR", &[r#"outcome="fault""#, r#"reason="MethodArnUnusable""#, r#"kid="main""#]),
         ] {
             let words: Vec<_> = line.split_whitespace().collect();
             let [timestamp, found_level, "decision", members @ ..] = &words[..] else { panic!("{line}") };

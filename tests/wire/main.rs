@@ -16,6 +16,7 @@ mod keys;
 mod logs;
 mod metrics;
 mod policies;
+mod start;
 mod tls;
 
 use okta_authorizer_testkit::{
