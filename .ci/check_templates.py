@@ -21,7 +21,8 @@ OUT = ROOT / "target/templates"
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 ISSUER = {"OktaIssuer": "https://example.okta.com/oauth2/default"}
 EVERYTHING = ISSUER | {
-    "OktaClientSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:okta-AbCdEf",
+    "OktaIntrospectionClientId": "0oasampleclient00001",
+    "OktaIntrospectionClientSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:okta-AbCdEf",
     "PolicyLayerArn": "arn:aws:lambda:eu-west-1:123456789012:layer:rules:1",
     "ApiKeyClaim": "cid",
     "WithAlarms": "true",
@@ -57,6 +58,20 @@ TOKENS = [f"Bearer {JWT}", f"bearer {JWT}", "Bearer a.b.c", "Bearer " + ".".join
 JUNK = [JWT, "a.b.c", f"BEARER {JWT}", f"bEARER {JWT}", f"Bearer  {JWT}", f"Bearer{JWT}",
         "", "Bearer", "Bearer ", "Bearer a", "a.b", "a.b.c.d", ".b.c", "a..c", "a.b.", f"Basic {JWT}", f" {JWT}", f"{JWT} ",
         f"Bearer\t{JWT}", f"Bearer Bearer {JWT}", f"Bearer {JWT} x", f"x Bearer {JWT}", f"Bearer {JWT}=", "a.b+.c", "a.b/.c", "a.é.c"]
+# Parameters, values that their patterns accept, and values that they refuse.
+ORG = "https://example.okta.com"
+VALUES = [
+    ("OktaIssuer", [f"{ORG}/oauth2/default", f"{ORG}/oauth2/aus1, https://login.example.com:8443/oauth2/aus2"],
+     ["", ORG, f"{ORG}/", f"{ORG}/oauth2/default/", f"{ORG}/oauth2/default/v1/keys", f"{ORG}/oauth2/a;{ORG}/oauth2/b",
+      "https://{yourOktaDomain}/oauth2/default", "https://Example.okta.com/oauth2/default", "http://127.0.0.1:9/x"]),
+    ("OktaAudience", ["api://default", "a, https://b.example/?c=d"], ["", "a b", "a;b", '"a"', "'a'", "a,,b"]),
+    ("OktaAllowedClientIds", ["", "0oa1", "0oa1 , 0oa2"], ["0oa1 0oa2", "0oa1;0oa2", "`0oa1`"]),
+    ("OktaIntrospectionClientId", ["", "0oa1"], ["0oa1,0oa2", "'0oa1'"]),
+    ("OktaIntrospectionEndpoint", ["", f"{ORG}/oauth2/default/v1/introspect"], ["http://a.example", f"{ORG}/x?y", "https://{a}/b"]),
+    ("OktaKeysEndpoint", ["", f"{ORG}/oauth2/v1/keys?client_id=0oa1"], ["http://a.example", "https://<a>/b", "https://u:p@a.example"]),
+    ("ApiKeyClaim", ["", "cid"], ["cid,uid", "c id", '"cid"']),
+    ("ContextClaims", ["", "email, https://example.com/level"], ["a;b", "a b", "'a'"]),
+]
 
 
 def main():
@@ -70,6 +85,7 @@ def main():
         if "DemoApi" in found:
             demo_api(stack.resources, stack.parameters)
     metadata()
+    patterns()
     validation_expression()
     examples()
     for path in (ROOT / ".github/workflows").glob("*.yml"):
@@ -124,8 +140,9 @@ def wiring(resources, parameters):
     layer, topics = parameters["PolicyLayerArn"], list(filter(None, [parameters["AlarmTopicArn"]]))
     check(function.get("Layers", []) == ([layer] if layer else []), "the layer")
     check(variables["POLICY_FILE"] == ("/opt/policy.toml" if layer else ""), "POLICY_FILE")
-    secret = {"Fn::Sub": "{{resolve:secretsmanager:${OktaClientSecretArn}}}"} if parameters["OktaClientSecretArn"] else ""
-    check(variables["OKTA_CLIENT_SECRET"] == secret, "OKTA_CLIENT_SECRET")
+    arn = "OktaIntrospectionClientSecretArn"
+    secret = {"Fn::Sub": f"{{{{resolve:secretsmanager:${{{arn}}}}}}}"} if parameters[arn] else ""
+    check(variables["OKTA_INTROSPECTION_CLIENT_SECRET"] == secret, "OKTA_INTROSPECTION_CLIENT_SECRET")
     for name, resource in resources.items():
         properties = resource["Properties"]
         if resource["Type"] == "AWS::Lambda::Permission":
@@ -181,6 +198,15 @@ def metadata():
     check(application["SemanticVersion"] == package["version"], "SemanticVersion is not the version in Cargo.toml")
     for key in ("LicenseUrl", "ReadmeUrl"):
         check((ROOT / application[key]).is_file(), key)
+
+
+def patterns():
+    for name, accepted, refused in VALUES:
+        pattern = TEMPLATE["Parameters"][name]["AllowedPattern"]
+        for value in accepted:
+            check(re.search(pattern, value), f"{name} refuses {value!r}")
+        for value in refused:
+            check(not re.search(pattern, value), f"{name} accepts {value!r}")
 
 
 def validation_expression():

@@ -100,14 +100,9 @@ fn parts(criterion: &mut Criterion) {
 
 fn authorizer() -> Authorizer {
     let jwks = keys::jwks(&[keys::main()]).to_string();
-    let variable = |name: &str| match name {
-        "OKTA_ISSUER" => Some(PINNED_ISSUER.into()),
-        "OKTA_JWKS" => Some(jwks.clone().into()),
-        "POLICY_FILE" => Some(RULES_FILE.into()),
-        _ => None,
-    };
+    let variables = [("OKTA_ISSUER", PINNED_ISSUER), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
     Authorizer::new(
-        Config::load(variable, |path| std::fs::read_to_string(path)).unwrap(),
+        Config::load(variables, |path| std::fs::read_to_string(path)).unwrap(),
         None,
         &HttpsClient::new(TrustAnchors::Embedded),
     )

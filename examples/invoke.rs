@@ -5,9 +5,8 @@
 //! cargo run --example invoke -- FILE…   # these events
 //! ```
 //!
-//! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too.
-//! `OKTA_ISSUER`, `OKTA_JWKS` and `POLICY_FILE` in the environment win over it, so that you can try
-//! your own.
+//! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too. Variables
+//! of the environment win over it, so that you can try your own. No table is used.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +15,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use okta_authorizer::{
     authorizer::Authorizer,
     config::Config,
@@ -27,21 +26,21 @@ use okta_authorizer::{
 use serde_json::value::RawValue;
 
 const ENVIRONMENT: &str = include_str!("../events/env.json");
-/// These variables win over `events/env.json`.
-const OVERRIDES: [&str; 3] = ["OKTA_ISSUER", "OKTA_JWKS", "POLICY_FILE"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
-    let variable = |name: &str| {
-        let own = OVERRIDES.contains(&name).then(|| env::var_os(name)).flatten();
-        let own = own.filter(|value| !value.is_empty());
-        own.or_else(|| variables.get(name).map(Into::into))
-    };
-    let rules_file = variable("POLICY_FILE").filter(|file| !file.is_empty()).unwrap_or_else(|| "policy.toml".into());
-    let config = Config::load(variable, |path| fs::read_to_string(path))?;
-    let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));
+    let defaults = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let own = env::vars_os().filter(|(_, value)| !value.is_empty());
+    let config = Config::load(defaults.chain(own), |path| fs::read_to_string(path))?;
+    let rules_file = config.policy_file.clone().unwrap_or_else(|| "policy.toml".to_owned());
+    if config.keys_table.is_some() {
+        eprintln!("KEYS_TABLE_NAME has no effect here: keys come from the issuer");
+    }
+    let trust_anchors = config.ca_bundle.as_deref().map_or(Ok(TrustAnchors::Embedded), TrustAnchors::from_pem);
+    let https = HttpsClient::new(trust_anchors.map_err(Error::msg).context("SSL_CERT_FILE")?);
+    let authorizer = Authorizer::new(config, None, &https);
 
     let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
     if events.is_empty() {
@@ -52,7 +51,7 @@ async fn main() -> Result<()> {
         let event: Box<RawValue> = serde_json::from_str(&event).with_context(|| file.display().to_string())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let decision = authorizer.decide(&event, now).await;
-        let (status, reason) = status_and_reason(&decision.outcome, &rules_file.to_string_lossy());
+        let (status, reason) = status_and_reason(&decision.outcome, &rules_file);
         println!("{}: {status}, {reason}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
         match authorizer.respond(decision) {
             Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.typed_policy()?)?),

@@ -10,7 +10,7 @@ use crate::{
     decision::{Decision, DecisionContext, Evaluated, Fault, Outcome},
     event::TokenEvent,
     https::HttpsClient,
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, system_clock},
     policy::{MethodArn, PolicyOptions, Rules, render},
     response::{ErrorAnswer, Response, ResponseOptions},
     token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
@@ -53,6 +53,7 @@ impl Authorizer {
                     KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
                     table.cloned(),
                     config.refresh_policy,
+                    system_clock(),
                 ),
             },
             introspection: config.introspection.as_ref().map(|credentials| {
@@ -200,21 +201,19 @@ impl From<IntrospectionError> for AuthenticationError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
     use crate::https::TrustAnchors;
 
     #[test]
     fn issuers_with_one_introspection_endpoint_share_its_limits() {
-        let variable = |name: &str| {
-            let value = match name {
-                "OKTA_ISSUER" => "https://x.okta.com/oauth2/a,https://x.okta.com/oauth2/b,https://x.okta.com/oauth2/c",
-                "OKTA_INTROSPECT" => "true",
-                "OKTA_CLIENT_ID" => "0oa1",
-                _ => return None,
-            };
-            Some(value.into())
-        };
-        let mut config = Config::load(variable, |_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+        let variables = [
+            ("OKTA_ISSUER", "https://x.okta.com/oauth2/a,https://x.okta.com/oauth2/b,https://x.okta.com/oauth2/c"),
+            ("OKTA_INTROSPECTION_CLIENT_ID", "0oa1"),
+        ];
+        let variables = variables.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let mut config = Config::load(variables, |_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
         let [first, _, third] = &mut config.issuers[..] else { panic!("three issuers") };
         third.introspection_endpoint = first.introspection_endpoint.clone();
         let authorizer = Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded));

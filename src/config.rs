@@ -1,17 +1,38 @@
 //! The configuration: all environment variables, parsed once at start.
 
-use std::{ffi::OsString, fmt, io};
+mod env;
+mod urls;
 
-use url::{Host, Url};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    ffi::OsString,
+    fmt::{self, Write},
+    io,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use tracing::level_filters::LevelFilter;
+use url::Url;
 
 use crate::{
     keys::{KeySet, RefreshPolicy},
     policy::{PolicyOptions, Rules},
+    telemetry::{LogFormat, start::StartLine},
     token::ClientCredentials,
 };
+use env::Environment;
 
 /// The rules that are compiled in. `POLICY_FILE` replaces them.
 const EMBEDDED_POLICY: &str = include_str!("../policy.toml");
+
+/// The modulus of the key in `tests/sample-key.pem`, as in a JWK. Anybody can sign with that key.
+const SAMPLE_MODULUS: &str = concat!(
+    "ulKipmhJpUPYH13dJvW7GbDT3rNm6DarKkNRidJvz849vztSkbKXg2IeV6qoQnrnPC7Vsxk3xv1LUXKMhOe3D6",
+    "yWmm3tfOE6RlP9K0BG5EnveqHKmC7c6PmYRF-vEadJSEnJS7p9xNVv0pg53E7eiatojt0jIcXyyB7YAY4jMCPI",
+    "-EYUthQ1TF-u8o4g2AoYFz6fDvBOmWxkugV5yYfuriHHlG9yVEeSR39gnMx_qByzJ5AJ6BiPNAu77461p2t3Ya",
+    "AMUDyOkQSg5UDL9R9OEjEvjxRgx4Bu7nzbfaCVFLcHtdvBIBGLbb4RA2VD2dYue2T-gvGHJ1B4eUNpzo9bZw",
+);
 
 /// All settings, checked.
 #[derive(Debug, Clone)]
@@ -20,11 +41,13 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `OKTA_AUDIENCE`: the accepted audiences. Never empty.
     pub audiences: Vec<String>,
-    /// `OKTA_CLIENT_IDS`: the accepted values of `cid`. If empty, any is accepted.
+    /// `OKTA_ALLOWED_CLIENT_IDS`: the accepted values of `cid`. If empty, any is accepted.
     pub client_ids: Vec<String>,
     /// `OKTA_JWKS`: pinned keys for every issuer. If set, no keys are fetched.
     pub pinned_keys: Option<KeySet>,
-    /// `KEYS_TABLE_NAME`: the shared table.
+    /// Whether the pinned keys contain the public sample key, outside of `sam local`.
+    pub trusts_sample_key: bool,
+    /// `KEYS_TABLE_NAME`: the shared table. `None` with pinned keys.
     pub keys_table: Option<String>,
     /// `KEYS_REFRESH_SECONDS` and `KEYS_MAX_STALE_SECONDS`.
     pub refresh_policy: RefreshPolicy,
@@ -32,6 +55,10 @@ pub struct Config {
     pub clock_skew_seconds: u32,
     /// The rules of `POLICY_FILE`, or those that are compiled in.
     pub rules: Rules,
+    /// `POLICY_FILE`, if it is set.
+    pub policy_file: Option<String>,
+    /// The SHA-256 of the rules file, in hex.
+    pub policy_sha256: String,
     /// `POLICY_MAX_BYTES` and `PATH_GUARD`.
     pub policy_options: PolicyOptions,
     /// `INVALID_TOKEN_RESPONSE`.
@@ -40,11 +67,15 @@ pub struct Config {
     pub api_key_claim: Option<String>,
     /// `CONTEXT_CLAIMS`: further claims for the response's `context`.
     pub context_claims: Vec<String>,
-    /// `OKTA_CLIENT_ID` and `OKTA_CLIENT_SECRET`, if `OKTA_INTROSPECT` is `true`.
+    /// `OKTA_INTROSPECTION_CLIENT_ID` and `OKTA_INTROSPECTION_CLIENT_SECRET`, if the first is set.
     pub introspection: Option<ClientCredentials>,
     /// The PEM bundle that `SSL_CERT_FILE` names. It replaces the trust anchors that are compiled
     /// in.
     pub ca_bundle: Option<String>,
+    /// `AWS_LAMBDA_LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is written.
+    pub log_level: LevelFilter,
 }
 
 /// One issuer of access tokens.
@@ -67,15 +98,15 @@ pub enum InvalidTokenResponse {
     Deny,
 }
 
-/// A variable is missing or malformed.
+/// A variable is missing, malformed or unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The variable's name.
-    pub variable: &'static str,
+    pub variable: Cow<'static, str>,
     /// What was wrong. It has no secret and no line break.
     pub problem: String,
     /// What is accepted.
-    pub accepted: &'static str,
+    pub accepted: Cow<'static, str>,
 }
 
 impl fmt::Display for ConfigError {
@@ -87,39 +118,45 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads every variable through `variable`, and the files that they name through `read`.
+    /// Reads the configuration from the variables of the environment, all of them, and from the
+    /// files that they name, through `read`. If a name comes twice, the later one counts.
     ///
     /// # Errors
-    /// The first variable that is missing or malformed.
-    pub fn load(
-        variable: impl Fn(&str) -> Option<OsString>,
+    /// The first variable that is missing, malformed or unknown.
+    pub fn load<N: Into<OsString>, V: Into<OsString>>(
+        variables: impl IntoIterator<Item = (N, V)>,
         read: impl Fn(&str) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
-        let env = Environment { variable, read };
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let env = Environment::new(variables.collect(), read)?;
         let issuers = env.issuers()?;
-        let audiences = env.list("OKTA_AUDIENCE")?.unwrap_or_else(|| vec!["api://default".to_owned()]);
+        let pinned_keys = env.pinned_keys()?;
+        let has_sample_key = pinned_keys.as_ref().is_some_and(|keys| keys.has_modulus(SAMPLE_MODULUS));
+        let policy_file = env.value("POLICY_FILE")?;
+        let (rules, policy_sha256) = env.rules(policy_file.as_deref())?;
+        env.check_proxies()?;
         Ok(Self {
-            audiences,
-            client_ids: env.list("OKTA_CLIENT_IDS")?.unwrap_or_default(),
-            pinned_keys: env.pinned_keys()?,
-            keys_table: env.value("KEYS_TABLE_NAME")?,
-            refresh_policy: RefreshPolicy {
-                refresh_seconds: env.seconds("KEYS_REFRESH_SECONDS", 3_600)?,
-                max_stale_seconds: env.seconds("KEYS_MAX_STALE_SECONDS", 86_400)?,
-            },
+            audiences: env.names("OKTA_AUDIENCE")?.unwrap_or_else(|| vec!["api://default".to_owned()]),
+            client_ids: env.names("OKTA_ALLOWED_CLIENT_IDS")?.unwrap_or_default(),
+            trusts_sample_key: has_sample_key && env.value("AWS_SAM_LOCAL")?.as_deref() != Some("true"),
+            keys_table: env.keys_table(pinned_keys.is_some())?,
+            pinned_keys,
+            refresh_policy: env.refresh_policy()?,
             clock_skew_seconds: env.number(
                 "CLOCK_SKEW_SECONDS",
                 60,
                 0..=300,
                 "a whole number of seconds from 0 to 300",
             )?,
-            rules: env.rules()?,
+            rules,
+            policy_file,
+            policy_sha256,
             policy_options: PolicyOptions {
                 max_bytes: env.number(
                     "POLICY_MAX_BYTES",
                     32_768,
-                    1_024..=1_048_576,
-                    "a whole number of bytes from 1024 to 1048576",
+                    8_192..=1_048_576,
+                    "a whole number of bytes from 8192 to 1048576",
                 )?,
                 path_guard: env.choice("PATH_GUARD", "`on` or `off`", &[("on", true), ("off", false)])?,
             },
@@ -128,110 +165,102 @@ impl Config {
                 "`unauthorized` or `deny`",
                 &[("unauthorized", InvalidTokenResponse::Unauthorized), ("deny", InvalidTokenResponse::Deny)],
             )?,
-            api_key_claim: env.value("API_KEY_CLAIM")?,
-            context_claims: env.list("CONTEXT_CLAIMS")?.unwrap_or_default(),
+            api_key_claim: env.name("API_KEY_CLAIM")?,
+            context_claims: env.names("CONTEXT_CLAIMS")?.unwrap_or_default(),
             introspection: env.introspection(&issuers)?,
             issuers,
             ca_bundle: env.ca_bundle()?,
+            log_format: env.choice_in_any_case(
+                "AWS_LAMBDA_LOG_FORMAT",
+                "`Text` or `JSON`",
+                &[("Text", LogFormat::Text), ("JSON", LogFormat::Json)],
+            )?,
+            log_level: env.log_level()?,
         })
     }
+
+    /// What the log says at start.
+    #[must_use]
+    pub fn start_line(&self) -> StartLine<'_> {
+        StartLine {
+            issuers: self.issuers.iter().map(|issuer| issuer.issuer.as_str()).collect(),
+            keys_source: match (&self.pinned_keys, &self.keys_table) {
+                (Some(_), _) => "pinned",
+                (None, Some(_)) => "table",
+                (None, None) => "okta",
+            },
+            keys_table: self.keys_table.as_deref(),
+            keys_endpoints: match self.pinned_keys {
+                Some(_) => Vec::new(),
+                None => self.issuers.iter().map(|issuer| issuer.keys_endpoint.as_str()).collect(),
+            },
+            policy_file: self.policy_file.as_deref().unwrap_or("policy.toml, compiled in"),
+            policy_sha256: &self.policy_sha256,
+        }
+    }
 }
 
-struct Environment<V, R> {
-    variable: V,
-    read: R,
-}
-
-impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environment<V, R> {
-    /// The value of a variable; an empty one counts as not set. A blank one is an error, because a
-    /// blank `OKTA_CLIENT_IDS` that counts as not set would accept every client.
-    fn value(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
-        let Some(value) = (self.variable)(name) else { return Ok(None) };
-        let value = value.into_string().map_err(|_| error(name, "is not Unicode", "text in UTF-8"))?;
-        if !value.is_empty() && value.trim().is_empty() {
-            return Err(error(name, "is blank", "a value, or none at all"));
-        }
-        Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
-    }
-
-    fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
-        let Some(value) = self.value(name)? else { return Ok(None) };
-        let items: Vec<_> = value.split(',').map(|item| item.trim().to_owned()).collect();
-        if items.iter().any(String::is_empty) {
-            return Err(error(name, "has an empty item", "one value, or several separated by commas"));
-        }
-        Ok(Some(items))
-    }
-
-    fn number<N: std::str::FromStr + PartialOrd>(
-        &self,
-        name: &'static str,
-        default: N,
-        range: std::ops::RangeInclusive<N>,
-        accepted: &'static str,
-    ) -> Result<N, ConfigError> {
-        let Some(value) = self.value(name)? else { return Ok(default) };
-        // `parse` accepts a plus sign.
-        let number = value.parse().ok().filter(|number| range.contains(number) && !value.starts_with('+'));
-        number.ok_or_else(|| error(name, &format!("is {}", quoted(&value)), accepted))
-    }
-
-    fn seconds(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
-        self.number(name, default, 1..=31_536_000, "a whole number of seconds from 1 to 31536000")
-    }
-
-    /// One of these words. The first is the default.
-    fn choice<T: Copy>(
-        &self,
-        name: &'static str,
-        accepted: &'static str,
-        choices: &[(&str, T)],
-    ) -> Result<T, ConfigError> {
-        let value = self.value(name)?;
-        let chosen = match &value {
-            None => choices.first(),
-            Some(value) => choices.iter().find(|(word, _)| word == value),
-        };
-        let problem = || format!("is {}", quoted(value.as_deref().unwrap_or_default()));
-        chosen.map(|(_, choice)| *choice).ok_or_else(|| error(name, &problem(), accepted))
-    }
-
+impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
     fn issuers(&self) -> Result<Vec<Issuer>, ConfigError> {
-        const ACCEPTED: &str =
-            "an https URL such as https://example.okta.com/oauth2/default, or several separated by commas";
-        let issuers = self.list("OKTA_ISSUER")?.ok_or_else(|| error("OKTA_ISSUER", "is not set", ACCEPTED))?;
-        let endpoint = self.keys_endpoint()?;
-        if endpoint.is_some() && issuers.len() > 1 {
+        let texts =
+            self.list("OKTA_ISSUER")?.ok_or_else(|| error("OKTA_ISSUER", "is not set", urls::ACCEPTED_ISSUER))?;
+        let mut seen = HashSet::new();
+        for issuer in &texts {
+            urls::check_issuer(issuer).map_err(|(problem, accepted)| error("OKTA_ISSUER", &problem, accepted))?;
+            if !seen.insert(issuer) {
+                return Err(error("OKTA_ISSUER", &format!("has {} twice", quoted(issuer)), "each issuer once"));
+            }
+        }
+        let keys_endpoint = self.keys_endpoint()?;
+        if keys_endpoint.is_some() && texts.len() > 1 {
             return Err(error(
                 "OKTA_KEYS_ENDPOINT",
                 "is set, but there are several issuers",
                 "a value for a single issuer only",
             ));
         }
-        issuers
-            .into_iter()
-            .map(|issuer| {
-                let issuer_error = |problem: &str| error("OKTA_ISSUER", problem, ACCEPTED);
-                url(&issuer).map_err(issuer_error)?;
-                let endpoint_at =
-                    |path: &str| url(&format!("{}{path}", issuer.trim_end_matches('/'))).map_err(issuer_error);
-                let keys_endpoint = endpoint.clone().map_or_else(|| endpoint_at("/v1/keys"), Ok)?;
-                let introspection_endpoint = endpoint_at("/v1/introspect")?;
-                Ok(Issuer { issuer, keys_endpoint, introspection_endpoint })
+        let introspection_endpoint = self.introspection_endpoint()?;
+        let issuer = |issuer: String| {
+            let endpoint_at = |path: &str| {
+                urls::endpoint(&format!("{issuer}{path}"))
+                    .map_err(|problem| error("OKTA_ISSUER", &problem, urls::ACCEPTED_ISSUER))
+            };
+            Ok(Issuer {
+                keys_endpoint: keys_endpoint.clone().map_or_else(|| endpoint_at("/v1/keys"), Ok)?,
+                introspection_endpoint: introspection_endpoint
+                    .clone()
+                    .map_or_else(|| endpoint_at("/v1/introspect"), Ok)?,
+                issuer,
             })
-            .collect()
+        };
+        texts.into_iter().map(issuer).collect()
     }
 
     fn keys_endpoint(&self) -> Result<Option<Url>, ConfigError> {
-        let accepted = "an https URL";
-        self.value("OKTA_KEYS_ENDPOINT")?
-            .map(|text| {
-                // Okta's org authorization server accepts a query: `?client_id=…`.
-                let (path, _) = text.split_once('?').unwrap_or((&text, ""));
-                url(path).map_err(|problem| error("OKTA_KEYS_ENDPOINT", problem, accepted))?;
-                Url::parse(&text).map_err(|_| error("OKTA_KEYS_ENDPOINT", "is not a URL", accepted))
+        let endpoint = |text: String| {
+            // Okta's org authorization server accepts a query: `?client_id=…`.
+            urls::endpoint_with_query(&text).map_err(|problem| {
+                error(
+                    "OKTA_KEYS_ENDPOINT",
+                    &problem,
+                    "the https URL of a JWKS, such as https://example.okta.com/oauth2/default/v1/keys",
+                )
             })
-            .transpose()
+        };
+        self.value("OKTA_KEYS_ENDPOINT")?.map(endpoint).transpose()
+    }
+
+    fn introspection_endpoint(&self) -> Result<Option<Url>, ConfigError> {
+        let endpoint = |text: String| {
+            urls::endpoint(&text).map_err(|problem| {
+                error(
+                    "OKTA_INTROSPECTION_ENDPOINT",
+                    &problem,
+                    "an https URL such as https://example.okta.com/oauth2/default/v1/introspect",
+                )
+            })
+        };
+        self.value("OKTA_INTROSPECTION_ENDPOINT")?.map(endpoint).transpose()
     }
 
     fn pinned_keys(&self) -> Result<Option<KeySet>, ConfigError> {
@@ -241,71 +270,159 @@ impl<V: Fn(&str) -> Option<OsString>, R: Fn(&str) -> io::Result<String>> Environ
             .transpose()
     }
 
-    fn rules(&self) -> Result<Rules, ConfigError> {
-        let file_error = |problem: &str| error("POLICY_FILE", problem, "the path of a rules file, see README.md");
-        let Some(path) = self.value("POLICY_FILE")? else {
-            return Rules::parse(EMBEDDED_POLICY).map_err(|reason| {
-                file_error(&format!("is not set, and the compiled-in policy.toml is wrong in {reason}"))
-            });
+    /// The table's name, if a table is used: not with pinned keys.
+    fn keys_table(&self, keys_are_pinned: bool) -> Result<Option<String>, ConfigError> {
+        let Some(name) = self.value("KEYS_TABLE_NAME")? else { return Ok(None) };
+        // Source: Amazon DynamoDB developer guide, "Naming rules". An ARN has more.
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_name = (3..=255).contains(&name.len()) && name.chars().all(is_of_name);
+        let is_arn = name.starts_with("arn:") && name.chars().all(|c| is_of_name(c) || matches!(c, ':' | '/'));
+        if !is_name && !is_arn {
+            let accepted = "the name of a DynamoDB table (3 to 255 letters, digits, `_`, `-` and `.`) or its ARN";
+            return Err(error("KEYS_TABLE_NAME", &format!("is {}", quoted(&name)), accepted));
+        }
+        if keys_are_pinned {
+            return Ok(None);
+        }
+        self.check_table_endpoints()?;
+        Ok(Some(name))
+    }
+
+    /// Checks the endpoints that the AWS SDK reads: whoever answers there can choose the keys.
+    fn check_table_endpoints(&self) -> Result<(), ConfigError> {
+        for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
+            let accepted = "an https URL, or http on a loopback host; remove the variable for AWS's own endpoint";
+            match self.exact_value(name)? {
+                Some(text) => {
+                    urls::endpoint(text).map_err(|problem| error(name, &problem, accepted))?;
+                }
+                // The SDK takes an empty value as an endpoint.
+                None if self.is_present(name) => return Err(error(name, "is empty", accepted)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh_policy(&self) -> Result<RefreshPolicy, ConfigError> {
+        let seconds = |name: &'static str, default: u64| {
+            self.number(name, default, 1..=31_536_000, "a whole number of seconds from 1 to 31536000")
         };
-        let text = (self.read)(&path)
-            .map_err(|reason| file_error(&format!("names {}, which cannot be read: {reason}", quoted(&path))))?;
-        Rules::parse(&text)
-            .map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(&path))))
+        let refresh_seconds = seconds("KEYS_REFRESH_SECONDS", 3_600)?;
+        let max_stale_seconds = seconds("KEYS_MAX_STALE_SECONDS", 86_400)?;
+        if max_stale_seconds < refresh_seconds {
+            let problem = format!(
+                "is {max_stale_seconds}, and KEYS_REFRESH_SECONDS is {refresh_seconds}, so keys would expire before they are refreshed"
+            );
+            return Err(error("KEYS_MAX_STALE_SECONDS", &problem, "a value that is not below KEYS_REFRESH_SECONDS"));
+        }
+        Ok(RefreshPolicy { refresh_seconds, max_stale_seconds })
+    }
+
+    /// The rules and the SHA-256 of their file.
+    fn rules(&self, path: Option<&str>) -> Result<(Rules, String), ConfigError> {
+        const ACCEPTED: &str = "the path of a rules file, see README.md";
+        let file_error = |problem: &str| error("POLICY_FILE", problem, ACCEPTED);
+        let Some(path) = path else {
+            let rules = Rules::parse(EMBEDDED_POLICY).map_err(|reason| {
+                file_error(&format!("is not set, and the compiled-in policy.toml is wrong in {reason}"))
+            })?;
+            return Ok((rules, sha256(EMBEDDED_POLICY)));
+        };
+        let text = self.file("POLICY_FILE", path, ACCEPTED)?;
+        let rules = Rules::parse(&text)
+            .map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(path))))?;
+        Ok((rules, sha256(&text)))
     }
 
     fn introspection(&self, issuers: &[Issuer]) -> Result<Option<ClientCredentials>, ConfigError> {
-        if !self.choice("OKTA_INTROSPECT", "`true` or `false`", &[("false", false), ("true", true)])? {
-            return Ok(None);
-        }
-        let missing =
-            || error("OKTA_CLIENT_ID", "is not set, but OKTA_INTROSPECT is `true`", "the id of a client of the issuer");
+        const ID: &str = "OKTA_INTROSPECTION_CLIENT_ID";
+        let secret = self.value("OKTA_INTROSPECTION_CLIENT_SECRET")?;
+        let endpoint = self.value("OKTA_INTROSPECTION_ENDPOINT")?;
+        let Some(id) = self.name(ID)? else {
+            let others = [
+                ("OKTA_INTROSPECTION_CLIENT_SECRET", secret.is_some()),
+                ("OKTA_INTROSPECTION_ENDPOINT", endpoint.is_some()),
+            ];
+            return match others.into_iter().find(|(_, is_set)| *is_set) {
+                Some((name, _)) => {
+                    let problem = format!("is not set, and {name} is, so introspection would be off");
+                    Err(error(ID, &problem, "the id of the client that asks Okta, or none of these variables"))
+                }
+                None => Ok(None),
+            };
+        };
         let mut hosts = issuers.iter().map(|issuer| issuer.introspection_endpoint.authority());
         let first = hosts.next();
         if hosts.any(|host| Some(host) != first) {
             let problem = "is set, but the issuers are on several hosts, which would all receive the client's secret";
-            return Err(error("OKTA_INTROSPECT", problem, "`true` if all issuers are on one host"));
+            let accepted = "issuers on one host, or one endpoint for all of them in OKTA_INTROSPECTION_ENDPOINT";
+            return Err(error(ID, problem, accepted));
         }
-        let id = self.value("OKTA_CLIENT_ID")?.ok_or_else(missing)?;
-        Ok(Some(ClientCredentials { id, secret: self.value("OKTA_CLIENT_SECRET")? }))
+        Ok(Some(ClientCredentials { id, secret }))
     }
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
         let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
-        let file_error =
-            |problem: String| error("SSL_CERT_FILE", &problem, "the path of a bundle of certificates in PEM");
-        (self.read)(&path)
-            .map(Some)
-            .map_err(|reason| file_error(format!("names {}, which cannot be read: {reason}", quoted(&path))))
+        self.file("SSL_CERT_FILE", &path, "the path of a bundle of certificates in PEM").map(Some)
+    }
+
+    /// Checks the variables from which the HTTP client takes its proxy.
+    fn check_proxies(&self) -> Result<(), ConfigError> {
+        const ACCEPTED: &str = "a URL such as http://proxy.example.com:3128";
+        for (upper, lower) in [("HTTPS_PROXY", "https_proxy"), ("HTTP_PROXY", "http_proxy"), ("ALL_PROXY", "all_proxy")]
+        {
+            let values = [self.exact_value(upper)?, self.exact_value(lower)?];
+            for (name, value) in [upper, lower].into_iter().zip(values) {
+                if let Some(text) = value {
+                    urls::check_proxy(text).map_err(|problem| error(name, problem, ACCEPTED))?;
+                }
+            }
+            // The client reads the first one, even if it is empty. Others prefer the second.
+            if self.is_present(upper) && self.is_present(lower) && values.first() != values.last() {
+                return Err(error(
+                    upper,
+                    &format!("is another value than {lower}"),
+                    "the same value in both, or one of them",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Source: AWS Lambda developer guide, "Log-level filtering". FATAL is above ERROR, and nothing
+    /// here is that severe.
+    fn log_level(&self) -> Result<LevelFilter, ConfigError> {
+        self.choice_in_any_case(
+            "AWS_LAMBDA_LOG_LEVEL",
+            "`TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`",
+            &[
+                ("INFO", LevelFilter::INFO),
+                ("TRACE", LevelFilter::TRACE),
+                ("DEBUG", LevelFilter::DEBUG),
+                ("WARN", LevelFilter::WARN),
+                ("ERROR", LevelFilter::ERROR),
+                ("FATAL", LevelFilter::OFF),
+            ],
+        )
     }
 }
 
-/// Parses an `https` URL with a host. `http` is accepted for loopback hosts only.
-fn url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not a URL")?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err("is a URL without a host"),
-    };
-    // `Url::parse` silently repairs `https:/host`, `https:///host`, line breaks and backslashes. So look
-    // at the text itself.
-    let is_protected = text.starts_with("https://") || (loopback && text.starts_with("http://"));
-    if !is_protected {
-        return Err("is not https");
+fn sha256(text: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
     }
-    if text.contains(":///") || text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
-        return Err("is not a URL");
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err("has credentials, a query or a fragment");
-    }
-    Ok(url)
+    hex
 }
 
-fn error(variable: &'static str, problem: &str, accepted: &'static str) -> ConfigError {
-    ConfigError { variable, problem: problem.replace(char::is_control, " "), accepted }
+fn error(variable: impl Into<Cow<'static, str>>, problem: &str, accepted: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigError {
+        variable: variable.into(),
+        problem: problem.replace(char::is_control, " "),
+        accepted: accepted.into(),
+    }
 }
 
 /// A value for an error message: quoted, on one line, at most 100 characters.
@@ -316,21 +433,22 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use okta_authorizer_testkit::keys;
+
     use super::*;
 
     const ISSUER: (&str, &str) = ("OKTA_ISSUER", "https://example.okta.com/oauth2/default");
+    const TWO_HOSTS: (&str, &str) =
+        ("OKTA_ISSUER", "https://a.okta.com/oauth2/default,https://b.okta.com/oauth2/default");
 
+    /// The configuration of these variables and an issuer. Later ones count.
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let variable = |name: &str| {
-            let set = variables.iter().rev().find(|(other, _)| *other == name);
-            set.or((name == ISSUER.0).then_some(&ISSUER)).map(|(_, value)| OsString::from(*value))
-        };
         let read = |path: &str| match path {
             "/opt/policy.toml" => Ok("[[allow]]\nroutes = ['GET /a']\n".to_owned()),
             "/opt/bad.toml" => Ok("[[allow]]\nroutes = ['GET a']\n".to_owned()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        Config::load(variable, read)
+        Config::load([ISSUER].iter().chain(variables).copied(), read)
     }
 
     #[test]
@@ -342,50 +460,53 @@ mod tests {
         assert_eq!(config.audiences, ["api://default"]);
         assert!(config.client_ids.is_empty() && config.context_claims.is_empty());
         assert!(config.pinned_keys.is_none() && config.keys_table.is_none() && config.api_key_claim.is_none());
+        assert!(config.introspection.is_none() && config.policy_file.is_none() && !config.trusts_sample_key);
         assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 });
         assert_eq!(config.clock_skew_seconds, 60);
         assert_eq!(config.policy_options, PolicyOptions { max_bytes: 32_768, path_guard: true });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Unauthorized);
+        assert_eq!((config.log_format, config.log_level), (LogFormat::Text, LevelFilter::INFO));
+        let missing = Config::load([("PATH", "/bin")], |_| Ok(String::new())).unwrap_err();
+        assert_eq!((&*missing.variable, &*missing.problem), ("OKTA_ISSUER", "is not set"));
     }
 
     #[test]
     fn an_empty_value_means_unset() {
-        let variable = |name: &str| Some(OsString::from(if name == ISSUER.0 { ISSUER.1 } else { "" }));
-        let empty = Config::load(variable, |_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap();
-        assert_eq!(format!("{empty:?}"), format!("{:?}", load(&[]).unwrap()));
+        let others = ["SSL_CERT_FILE", "AWS_LAMBDA_LOG_FORMAT", "HTTPS_PROXY", "OKTA_CLIENT_IDS", "OKTA_UNKNOWN"];
+        let empty: Vec<_> = env::KNOWN.into_iter().chain(others).map(|name| (name, "")).chain([ISSUER]).collect();
+        assert_eq!(format!("{:?}", load(&empty).unwrap()), format!("{:?}", load(&[]).unwrap()));
     }
 
     #[test]
     fn every_variable_is_read() {
         let config = load(&[
-            ("OKTA_ISSUER", "https://a.okta.com, http://localhost:8080/x/"),
+            ("OKTA_ISSUER", "https://a.okta.com/oauth2/aus1, http://localhost:8080/x"),
             ("OKTA_AUDIENCE", "a,b"),
-            ("OKTA_CLIENT_IDS", "c"),
-            ("KEYS_TABLE_NAME", "t"),
+            ("OKTA_ALLOWED_CLIENT_IDS", "c"),
+            ("KEYS_TABLE_NAME", "keys"),
             ("KEYS_REFRESH_SECONDS", "60"),
             ("KEYS_MAX_STALE_SECONDS", "120"),
             ("CLOCK_SKEW_SECONDS", "0"),
             ("POLICY_FILE", "/opt/policy.toml"),
-            ("POLICY_MAX_BYTES", "1024"),
+            ("POLICY_MAX_BYTES", "8192"),
             ("PATH_GUARD", "off"),
             ("INVALID_TOKEN_RESPONSE", "deny"),
             ("API_KEY_CLAIM", "cid"),
             ("CONTEXT_CLAIMS", "x, y"),
+            ("AWS_LAMBDA_LOG_FORMAT", "json"),
+            ("AWS_LAMBDA_LOG_LEVEL", "warn"),
         ])
         .unwrap();
-        assert_eq!(config.issuers[0].keys_endpoint.as_str(), "https://a.okta.com/v1/keys");
-        assert_eq!(config.issuers[1].issuer, "http://localhost:8080/x/");
+        assert_eq!(config.issuers[0].keys_endpoint.as_str(), "https://a.okta.com/oauth2/aus1/v1/keys");
+        assert_eq!(config.issuers[1].issuer, "http://localhost:8080/x");
         assert_eq!(config.issuers[1].keys_endpoint.as_str(), "http://localhost:8080/x/v1/keys");
         assert_eq!(config.audiences, ["a", "b"]);
         assert_eq!((config.client_ids.len(), config.context_claims.len()), (1, 2));
+        assert_eq!(config.keys_table.as_deref(), Some("keys"));
         assert_eq!(config.refresh_policy, RefreshPolicy { refresh_seconds: 60, max_stale_seconds: 120 });
-        assert_eq!(config.policy_options, PolicyOptions { max_bytes: 1_024, path_guard: false });
+        assert_eq!(config.policy_options, PolicyOptions { max_bytes: 8_192, path_guard: false });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Deny);
-        let client = [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_CLIENT_SECRET", "hush")];
-        let credentials = load(&client).unwrap().introspection.unwrap();
-        assert_eq!((credentials.id.as_str(), credentials.secret.as_deref()), ("c", Some("hush")));
-        assert!(!format!("{credentials:?}").contains("hush"));
-        assert!(load(&client[1..]).unwrap().introspection.is_none());
+        assert_eq!((config.log_format, config.log_level), (LogFormat::Json, LevelFilter::WARN));
         let endpoint = load(&[("OKTA_KEYS_ENDPOINT", "https://example.okta.com/oauth2/v1/keys")]).unwrap();
         assert_eq!(endpoint.issuers[0].keys_endpoint.as_str(), "https://example.okta.com/oauth2/v1/keys");
         let explicit = load(&[("INVALID_TOKEN_RESPONSE", "unauthorized"), ("PATH_GUARD", "on")]).unwrap();
@@ -394,27 +515,39 @@ mod tests {
     }
 
     #[test]
+    fn a_client_id_turns_introspection_on() {
+        let client = [("OKTA_INTROSPECTION_CLIENT_ID", "c"), ("OKTA_INTROSPECTION_CLIENT_SECRET", "hush"), TWO_HOSTS];
+        let credentials = load(&client[..2]).unwrap().introspection.unwrap();
+        assert_eq!((credentials.id.as_str(), credentials.secret.as_deref()), ("c", Some("hush")));
+        assert!(!format!("{credentials:?}").contains("hush"));
+        let error = load(&client[1..2]).unwrap_err();
+        assert_eq!(error.variable, "OKTA_INTROSPECTION_CLIENT_ID");
+        assert!(!error.to_string().contains("hush"), "{error}");
+
+        let endpoint = ("OKTA_INTROSPECTION_ENDPOINT", "https://a.okta.com/oauth2/default/v1/introspect");
+        let issuers = load(&[&client[..], &[endpoint]].concat()).unwrap().issuers;
+        assert!(issuers.iter().all(|issuer| issuer.introspection_endpoint.as_str() == endpoint.1));
+        assert_eq!(load(&client).unwrap_err().variable, "OKTA_INTROSPECTION_CLIENT_ID");
+        assert_eq!(load(&[endpoint]).unwrap_err().variable, "OKTA_INTROSPECTION_CLIENT_ID");
+        assert!(load(&[("OKTA_ISSUER", "https://a.okta.com/oauth2/x,https://a.okta.com/oauth2/y"), client[0]]).is_ok());
+    }
+
+    #[test]
     fn good_values_are_accepted() {
         for (name, values) in [
-            (
-                "OKTA_ISSUER",
-                [
-                    "https://example.okta.com",
-                    "https://login.example.com:8443/oauth2/aus1",
-                    "http://127.0.0.1:9/oauth2/default",
-                    "http://[::1]:9/oauth2/default",
-                    "https://a.okta.com,https://b.okta.com",
-                ]
-                .as_slice(),
-            ),
+            ("OKTA_AUDIENCE", ["api://default", "a, https://example.com/x?y=1"].as_slice()),
             ("OKTA_KEYS_ENDPOINT", &["http://localhost:9/keys", "https://a.okta.com/oauth2/v1/keys?client_id=0oa1"]),
-            ("KEYS_REFRESH_SECONDS", &["1", "86400", "31536000"]),
-            ("KEYS_MAX_STALE_SECONDS", &["1", "604800", "31536000"]),
+            ("KEYS_TABLE_NAME", &["abc", "A-1_b.c", "arn:aws:dynamodb:eu-west-1:123456789012:table/keys"]),
+            ("KEYS_REFRESH_SECONDS", &["1", "86400"]),
+            ("KEYS_MAX_STALE_SECONDS", &["3600", "604800", "31536000"]),
             ("CLOCK_SKEW_SECONDS", &["0", "300"]),
-            ("POLICY_MAX_BYTES", &["1024", "1048576"]),
+            ("POLICY_MAX_BYTES", &["8192", "1048576"]),
+            ("CONTEXT_CLAIMS", &["https://example.com/claims/email", "größe"]),
+            ("AWS_LAMBDA_LOG_FORMAT", &["JSON", "Text", "TEXT", "json"]),
+            ("AWS_LAMBDA_LOG_LEVEL", &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "info"]),
         ] {
             for value in values {
-                assert!(load(&[(name, value)]).is_ok(), "{name} {value}");
+                assert_eq!(load(&[(name, value)]).err(), None, "{name} {value}");
             }
         }
     }
@@ -422,20 +555,11 @@ mod tests {
     /// `sam local invoke --env-vars` can only set variables that the template declares.
     #[test]
     fn the_template_declares_every_variable() {
-        let read = std::cell::RefCell::new(std::collections::BTreeSet::new());
-        let variable = |name: &str| {
-            read.borrow_mut().insert(name.to_owned());
-            let given = [ISSUER, ("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "0oaclient")];
-            given.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
-        };
-        Config::load(variable, |_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap();
-        let mut read = read.into_inner();
-        // The template does not declare this one: a Lambda layer that has a CA bundle sets it.
-        assert!(read.remove("SSL_CERT_FILE"));
         let (_, variables) = include_str!("../template.yaml").split_once("        Variables:\n").unwrap();
         let lines = variables.lines().map_while(|line| line.strip_prefix("          "));
-        let declared = lines.map(|line| line.split_once(':').unwrap().0.to_owned()).collect();
-        assert_eq!(read, declared);
+        let names = lines.filter(|line| !line.starts_with(' ')).map(|line| line.split_once(':').unwrap().0);
+        let declared: HashSet<_> = names.collect();
+        assert_eq!(declared, env::KNOWN.into());
     }
 
     #[test]
@@ -448,14 +572,16 @@ mod tests {
             ),
             (&["KEYS_REFRESH_SECONDS", "KEYS_MAX_STALE_SECONDS"], &["0", "31536001"]),
             (&["CLOCK_SKEW_SECONDS"], &["301", "3600", "18446744073709551615"]),
-            (&["POLICY_MAX_BYTES"], &["0", "1023", "1048577"]),
+            (&["POLICY_MAX_BYTES"], &["0", "1024", "8191", "1048577"]),
             (&["PATH_GUARD"], &["On", "maybe", "offf", "0n", "on off"]),
             (&["INVALID_TOKEN_RESPONSE"], &["403", "401", "allow", "unauthorised", "deny,unauthorized"]),
-            (&["OKTA_INTROSPECT"], &["yes"]),
+            (&["KEYS_TABLE_NAME"], &["ab", "my table", "my-table!", "t;u", "a,b"]),
+            (&["AWS_LAMBDA_LOG_FORMAT"], &["XML", "plain", "JSON,Text"]),
+            (&["AWS_LAMBDA_LOG_LEVEL"], &["LOUD", "WARNING", "OFF", "3", "info,debug"]),
         ] {
             for (name, value) in names.iter().flat_map(|name| values.iter().map(move |value| (*name, *value))) {
                 let error = load(&[(name, value)]).unwrap_err();
-                assert_eq!((error.variable, error.problem), (name, format!("is `{value}`")));
+                assert_eq!((&*error.variable, error.problem), (name, format!("is `{value}`")));
             }
         }
     }
@@ -464,21 +590,10 @@ mod tests {
     #[test]
     fn a_value_that_is_not_unicode_is_rejected() {
         use std::os::unix::ffi::OsStringExt;
-        for name in [
-            "OKTA_ISSUER",
-            "OKTA_AUDIENCE",
-            "OKTA_CLIENT_IDS",
-            "OKTA_JWKS",
-            "CLOCK_SKEW_SECONDS",
-            "PATH_GUARD",
-            "POLICY_FILE",
-        ] {
-            let variable = |other: &str| match other {
-                _ if other == name => Some(OsString::from_vec(vec![b'x', 0xff, b'x'])),
-                _ => (other == ISSUER.0).then(|| ISSUER.1.into()),
-            };
-            let error = Config::load(variable, |_| Ok(String::new())).unwrap_err();
-            assert_eq!((error.variable, error.problem.as_str()), (name, "is not Unicode"));
+        for name in env::KNOWN.into_iter().chain(["AWS_LAMBDA_LOG_LEVEL", "HTTPS_PROXY", "SSL_CERT_FILE"]) {
+            let variables = [(ISSUER.0, ISSUER.1.into()), (name, OsString::from_vec(vec![b'x', 0xff, b'x']))];
+            let error = Config::load(variables, |_| Ok(String::new())).unwrap_err();
+            assert_eq!((&*error.variable, error.problem.as_str()), (name, "is not Unicode"));
         }
     }
 
@@ -486,39 +601,30 @@ mod tests {
     fn an_error_names_the_variable_and_the_problem() {
         for (name, value, problem) in [
             ("OKTA_ISSUER", "", "is not set"),
-            ("OKTA_ISSUER", "example.okta.com", "is not a URL"),
             ("OKTA_ISSUER", " ", "is blank"),
             ("OKTA_ISSUER", ",", "has an empty item"),
-            ("OKTA_ISSUER", "//example.okta.com/oauth2/default", "is not a URL"),
-            ("OKTA_ISSUER", "http://localhost.example.com/oauth2/default", "is not https"),
-            ("OKTA_ISSUER", "http://10.0.0.1/oauth2/default", "is not https"),
-            ("OKTA_ISSUER", "http://169.254.169.254/oauth2/default", "is not https"),
-            ("OKTA_ISSUER", "http://localhost@example.com/oauth2/default", "is not https"),
-            ("OKTA_ISSUER", "ftp://example.okta.com/oauth2/default", "is not https"),
-            ("OKTA_ISSUER", "file:///etc/passwd", "is a URL without a host"),
-            ("OKTA_ISSUER", "https://a.okta.com,nonsense", "is not a URL"),
-            ("OKTA_ISSUER", "https://a.okta.com,http://b.okta.com", "is not https"),
-            ("OKTA_ISSUER", "http://example.okta.com", "is not https"),
-            ("OKTA_ISSUER", "https:/example.okta.com", "is not https"),
-            ("OKTA_ISSUER", "HTTPS://example.okta.com", "is not https"),
-            ("OKTA_ISSUER", "http://127.0.0.1.example.com", "is not https"),
-            ("OKTA_ISSUER", "https://", "is not a URL"),
-            ("OKTA_ISSUER", "https:///oauth2/default", "is not a URL"),
-            ("OKTA_ISSUER", "https://exam\tple.okta.com", "is not a URL"),
-            ("OKTA_ISSUER", "https://example.okta.com\\x", "is not a URL"),
-            ("OKTA_ISSUER", "https://u:p@example.okta.com", "has credentials, a query or a fragment"),
-            ("OKTA_ISSUER", "https://example.okta.com?x", "has credentials, a query or a fragment"),
-            ("OKTA_ISSUER", "https://a.okta.com,,https://b.okta.com", "has an empty item"),
+            ("OKTA_ISSUER", "https://a.okta.com/oauth2/x,nonsense", "is not a URL"),
+            ("OKTA_ISSUER", "https://a.okta.com/oauth2/x,,https://b.okta.com/oauth2/x", "has an empty item"),
+            (
+                "OKTA_ISSUER",
+                "https://a.okta.com/oauth2/x,https://a.okta.com/oauth2/x",
+                "has `https://a.okta.com/oauth2/x` twice",
+            ),
             ("OKTA_AUDIENCE", ",", "has an empty item"),
             ("OKTA_AUDIENCE", " , ", "has an empty item"),
-            ("OKTA_CLIENT_IDS", " ", "is blank"),
-            ("OKTA_CLIENT_IDS", ",", "has an empty item"),
-            ("OKTA_CLIENT_IDS", " , ", "has an empty item"),
+            ("OKTA_AUDIENCE", "a b", r"has white space or an invisible character (\u{20})"),
+            ("OKTA_AUDIENCE", "'a'", "has a quotation mark"),
+            ("OKTA_ALLOWED_CLIENT_IDS", " ", "is blank"),
+            ("OKTA_ALLOWED_CLIENT_IDS", ",", "has an empty item"),
+            ("OKTA_ALLOWED_CLIENT_IDS", "0oa1;0oa2", "has a semicolon"),
+            ("OKTA_INTROSPECTION_CLIENT_ID", "0oa1,0oa2", "has a comma"),
+            ("OKTA_INTROSPECTION_ENDPOINT", "http://example.okta.com/x", "is not https"),
+            ("OKTA_INTROSPECTION_ENDPOINT", "https://{yourOktaDomain}/v1/introspect", "has a placeholder"),
             ("OKTA_KEYS_ENDPOINT", "ftp://example.okta.com", "is not https"),
             ("OKTA_KEYS_ENDPOINT", "http://example.okta.com/v1/keys", "is not https"),
             ("OKTA_KEYS_ENDPOINT", "/v1/keys", "is not a URL"),
-            ("OKTA_KEYS_ENDPOINT", "nonsense", "is not a URL"),
             ("OKTA_KEYS_ENDPOINT", "https://", "is not a URL"),
+            ("OKTA_KEYS_ENDPOINT", "https://${yourOktaDomain}/oauth2/v1/keys", "has a placeholder"),
             ("OKTA_JWKS", "{", "is unusable: not a JSON object with an array `keys`"),
             ("OKTA_JWKS", r#"{"keys":[]}"#, "is unusable: the JWKS has no RSA key for RS256 with a unique kid"),
             ("POLICY_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
@@ -527,19 +633,109 @@ mod tests {
                 "/opt/bad.toml",
                 "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` is not `METHOD /path`",
             ),
+            ("API_KEY_CLAIM", "cid,uid", "has a comma"),
+            ("API_KEY_CLAIM", "\"cid\"", "has a quotation mark"),
+            ("CONTEXT_CLAIMS", "email level", r"has white space or an invisible character (\u{20})"),
             ("SSL_CERT_FILE", "/opt/none", "names `/opt/none`, which cannot be read: entity not found"),
+            ("HTTPS_PROXY", "nonsense", "is not a URL"),
+            ("all_proxy", "socks5://proxy.example:1080", "is neither http nor https"),
+            ("OKTA_AUDIENCES", "x", "is unknown, so it would have no effect"),
         ] {
             let error = load(&[(name, value)]).unwrap_err();
-            assert_eq!((error.variable, error.problem.as_str()), (name, problem), "{value}");
+            assert_eq!((&*error.variable, error.problem.as_str()), (name, problem), "{value}");
             assert!(error.to_string().starts_with(name) && !error.to_string().contains('\n'));
         }
-        assert_eq!(load(&[("OKTA_INTROSPECT", "true")]).unwrap_err().variable, "OKTA_CLIENT_ID");
-        let several = |issuers| [("OKTA_INTROSPECT", "true"), ("OKTA_CLIENT_ID", "c"), ("OKTA_ISSUER", issuers)];
-        let two_hosts = several("https://a.okta.com/x,https://b.okta.com/x");
-        assert_eq!(load(&two_hosts).unwrap_err().variable, "OKTA_INTROSPECT");
-        assert!(load(&several("https://a.okta.com/x,https://a.okta.com/y")).is_ok());
-        let both =
-            [("OKTA_ISSUER", "https://a.okta.com,https://b.okta.com"), ("OKTA_KEYS_ENDPOINT", "https://a.okta.com")];
+        let both = [TWO_HOSTS, ("OKTA_KEYS_ENDPOINT", "https://a.okta.com/v1/keys")];
         assert_eq!(load(&both).unwrap_err().variable, "OKTA_KEYS_ENDPOINT");
+    }
+
+    #[test]
+    fn keys_do_not_expire_before_they_are_refreshed() {
+        let load =
+            |refresh, max_stale| load(&[("KEYS_REFRESH_SECONDS", refresh), ("KEYS_MAX_STALE_SECONDS", max_stale)]);
+        assert_eq!(load("60", "60").err(), None);
+        for (refresh, max_stale, numbers) in
+            [("61", "60", (60, 61)), ("", "60", (60, 3_600)), ("86401", "", (86_400, 86_401))]
+        {
+            let error = load(refresh, max_stale).unwrap_err();
+            let (is, other) = numbers;
+            let start = format!("KEYS_MAX_STALE_SECONDS is {is}, and KEYS_REFRESH_SECONDS is {other}, so ");
+            assert!(error.to_string().starts_with(&start), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_tables_endpoint_is_checked_if_there_is_a_table() {
+        let jwks = keys::jwks(&[keys::main()]).to_string();
+        for (name, value, problem) in [
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://dynamodb.example:8000", "is not https"),
+            ("AWS_ENDPOINT_URL", "http://10.0.0.1:8000", "is not https"),
+            ("AWS_ENDPOINT_URL", "dynamodb.eu-west-1.amazonaws.com", "is not a URL"),
+            ("AWS_ENDPOINT_URL", "https://user:hush@example.com", "has credentials, a query or a fragment"),
+            (
+                "AWS_ENDPOINT_URL_DYNAMODB",
+                " https://example.com",
+                r"has white space or an invisible character (\u{20})",
+            ),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "", "is empty"),
+        ] {
+            let table = ("KEYS_TABLE_NAME", "keys");
+            let error = load(&[table, (name, value)]).unwrap_err();
+            assert_eq!((&*error.variable, error.problem.as_str()), (name, problem));
+            assert!(!error.to_string().contains("hush"));
+            assert_eq!(load(&[(name, value)]).err(), None);
+            assert_eq!(load(&[table, (name, value), ("OKTA_JWKS", &jwks)]).err(), None);
+            for good in ["https://vpce-1.dynamodb.example", "http://127.0.0.1:8000", "http://localhost:8000"] {
+                assert_eq!(load(&[table, (name, good)]).err(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_a_proxy_are_equal() {
+        const PROXY: &str = "http://proxy.example:3128";
+        for (upper, lower) in [("", PROXY), (PROXY, ""), (PROXY, "http://other.example:3128")] {
+            let error = load(&[("HTTPS_PROXY", upper), ("https_proxy", lower)]).unwrap_err();
+            assert_eq!((&*error.variable, &*error.problem), ("HTTPS_PROXY", "is another value than https_proxy"));
+        }
+        for variables in [&[("https_proxy", PROXY)] as &[_], &[("HTTPS_PROXY", PROXY), ("https_proxy", PROXY)]] {
+            assert_eq!(load(variables).err(), None);
+        }
+        let error = load(&[("HTTPS_PROXY", "ftp://user:hush@proxy.example")]).unwrap_err();
+        assert!(!error.to_string().contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn the_sample_key_is_known_by_its_modulus() {
+        let (sample, main) = (keys::jwks(&[keys::main(), keys::sample().named("k")]), keys::jwks(&[keys::main()]));
+        let trusts = |jwks: &serde_json::Value, sam_local: &str| {
+            load(&[("OKTA_JWKS", &jwks.to_string()), ("AWS_SAM_LOCAL", sam_local)]).unwrap().trusts_sample_key
+        };
+        assert!(trusts(&sample, "") && trusts(&sample, "false"));
+        assert!(!trusts(&main, "") && !trusts(&sample, "true"));
+    }
+
+    #[test]
+    fn the_start_line_says_where_keys_and_rules_come_from() {
+        let jwks = keys::jwks(&[keys::main()]).to_string();
+        let (table, pinned) = (("KEYS_TABLE_NAME", "keys"), ("OKTA_JWKS", jwks.as_str()));
+        for (variables, source, keys_table, endpoints) in [
+            (vec![], "okta", None, 1),
+            (vec![table], "table", Some("keys"), 1),
+            (vec![pinned], "pinned", None, 0),
+            (vec![table, pinned], "pinned", None, 0),
+        ] {
+            let config = load(&variables).unwrap();
+            let line = config.start_line();
+            assert_eq!((line.keys_source, line.keys_table, line.keys_endpoints.len()), (source, keys_table, endpoints));
+            assert_eq!((line.issuers, line.policy_file), (vec![ISSUER.1], "policy.toml, compiled in"));
+        }
+        let config = load(&[("POLICY_FILE", "/opt/policy.toml")]).unwrap();
+        let line = config.start_line();
+        // printf "[[allow]]\nroutes = ['GET /a']\n" | sha256sum
+        assert_eq!(
+            (line.policy_file, line.policy_sha256),
+            ("/opt/policy.toml", "66fe34a693e6267282085db5166dfd5bf91375276e6eb74428a849720917657b")
+        );
     }
 }

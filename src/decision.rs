@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Why no decision could be made. The client sees 500, and nothing is granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Fault {
     /// There are no usable keys of the token's issuer.
     #[error("there are no usable keys of the issuer")]
@@ -26,7 +26,7 @@ pub enum Fault {
 impl Fault {
     /// The stable name of the fault: `errorType` in the answer, and the reason in the log.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         self.into()
     }
 }

@@ -3,7 +3,8 @@
 
 use std::{
     cell::Cell,
-    io,
+    error::Error,
+    io, iter,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -70,6 +71,65 @@ pub struct HttpsClient {
     client: Arc<OnceLock<Client>>,
 }
 
+/// Why a request failed before there was a complete response. It has no part of the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The host has no address.
+    #[error("the host's name was not found")]
+    NameNotFound,
+    /// Nothing listens there.
+    #[error("connection refused")]
+    ConnectionRefused,
+    /// The proxy of `HTTPS_PROXY` does not connect to the host.
+    #[error("the proxy failed: {0}")]
+    Proxy(String),
+    /// For example, the server's certificate is not trusted.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// It took too long.
+    #[error("timed out")]
+    TimedOut,
+    /// There was no connection for another reason.
+    #[error("could not connect")]
+    ConnectionFailed,
+    /// The usual cause is a connection that closed too early.
+    #[error("the response is incomplete")]
+    Incomplete,
+}
+
+impl From<reqwest::Error> for RequestError {
+    fn from(error: reqwest::Error) -> Self {
+        let causes = || iter::successors(error.source(), |cause| (*cause).source());
+        // The type of a proxy's error is private, so only its text tells.
+        if let Some(text) =
+            causes().find_map(|cause| cause.to_string().strip_prefix("tunnel error: ").map(str::to_owned))
+        {
+            return Self::Proxy(text);
+        }
+        let mut io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        if let Some(tls) = io.clone().find_map(tls_error) {
+            return Self::Tls(tls.to_string().chars().take(200).collect());
+        }
+        if error.is_timeout() {
+            Self::TimedOut
+        } else if error.is_dns() {
+            Self::NameNotFound
+        } else if io.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused) {
+            Self::ConnectionRefused
+        } else if error.is_connect() {
+            Self::ConnectionFailed
+        } else {
+            Self::Incomplete
+        }
+    }
+}
+
+/// The TLS library's error in an I/O error, which can be in another one.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
+}
+
 /// The HTTPS client could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("could not build the HTTPS client")]
@@ -78,8 +138,8 @@ pub(crate) struct ClientBuildError;
 impl HttpsClient {
     /// For the TCP connection and the TLS handshake.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-    /// For a whole request, from the connection to the end of the body. A lease on a refresh counts
-    /// on it: see `KeysTable::REFRESH_TIMEOUT_SECONDS`.
+    /// For a whole request, from the connection to the end of the body. `keys::Timing` depends on
+    /// it.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
     /// A client that trusts servers with a certificate under one of `trust_anchors`.
@@ -160,7 +220,7 @@ fn note_connection<C>(connection: C) -> C {
 /// A request got no answer.
 #[derive(Debug)]
 pub(crate) struct SendError {
-    pub(crate) error: reqwest::Error,
+    pub(crate) error: RequestError,
     /// The connection had carried another request before, and was lost before the head of an answer
     /// had arrived. A server closes idle connections when it likes, and can do so while the request
     /// is on its way.
@@ -173,7 +233,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, SendError>
     let send = async {
         request.send().await.map_err(|error| {
             let is_reused = !CONNECTED.with(Cell::get);
-            SendError { is_stale_connection: is_reused && is_connection_lost(&error), error }
+            SendError { is_stale_connection: is_reused && is_connection_lost(&error), error: error.into() }
         })
     };
     CONNECTED.scope(Cell::new(false), send).await
@@ -183,8 +243,7 @@ fn is_connection_lost(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() {
         return false;
     }
-    let error: &dyn std::error::Error = error;
-    std::iter::successors(Some(error), |error| error.source())
+    iter::successors(error.source(), |cause| (*cause).source())
         .any(|cause| cause.is::<io::Error>() || cause.downcast_ref().is_some_and(hyper::Error::is_incomplete_message))
 }
 

@@ -22,6 +22,7 @@ use okta_authorizer::{
     telemetry::{self, LogSettings, decision::log_decision},
 };
 use tokio::task::JoinSet;
+use tracing::warn;
 
 fn main() -> ExitCode {
     // One thread is fastest, because a call waits for the network or takes microseconds. This is
@@ -43,26 +44,30 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<Infallible> {
+    let config = Config::load(env::vars_os(), |path| fs::read_to_string(path))?;
     telemetry::init(LogSettings {
-        format: env_var("AWS_LAMBDA_LOG_FORMAT"),
-        level: env_var("AWS_LAMBDA_LOG_LEVEL"),
+        format: config.log_format,
+        level: config.log_level,
         function_name: env_var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
         clock: SystemTime::now,
     })?;
-    let config = Config::load(|name| env::var_os(name), |path| fs::read_to_string(path))?;
     let runtime_api = Arc::new(RuntimeApi::from_env(env_var)?);
     let trust_anchors = match &config.ca_bundle {
         None => TrustAnchors::Embedded,
         Some(pem) => TrustAnchors::from_pem(pem).map_err(|problem| ConfigError {
-            variable: "SSL_CERT_FILE",
+            variable: "SSL_CERT_FILE".into(),
             problem,
-            accepted: "the path of a bundle of certificates in PEM",
+            accepted: "the path of a bundle of certificates in PEM".into(),
         })?,
     };
+    config.start_line().log();
+    if config.trusts_sample_key {
+        warn!("OKTA_JWKS has the public sample key of this program's repository: anybody can sign with it");
+    }
     let https = HttpsClient::new(trust_anchors);
     let table = match &config.keys_table {
-        Some(name) if config.pinned_keys.is_none() => Some(keys_table(name.clone(), &https).await),
-        _ => None,
+        Some(name) => Some(keys_table(name.clone(), &https).await),
+        None => None,
     };
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;

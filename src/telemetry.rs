@@ -3,6 +3,7 @@
 pub mod decision;
 pub(crate) mod emf;
 pub(crate) mod key_refresh;
+pub mod start;
 
 use std::{
     fmt,
@@ -31,13 +32,22 @@ use tracing_subscriber::{
 
 use emf::{Metadata, MetricLine};
 
+/// The form of a line. Metrics exist in JSON only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-01-01T00:00:00Z  INFO message name=value`
+    Text,
+    /// One JSON object.
+    Json,
+}
+
 /// How lines are written. Lambda sets the first three in the environment.
 #[derive(Debug)]
 pub struct LogSettings {
-    /// `AWS_LAMBDA_LOG_FORMAT`: JSON if it is `JSON`, otherwise text. Metrics exist in JSON only.
-    pub format: Option<String>,
-    /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is written; INFO if it is not set.
-    pub level: Option<String>,
+    /// `AWS_LAMBDA_LOG_FORMAT`.
+    pub format: LogFormat,
+    /// `AWS_LAMBDA_LOG_LEVEL`: the least severe level that is written.
+    pub level: LevelFilter,
     /// `AWS_LAMBDA_FUNCTION_NAME`: a dimension of every metric.
     pub function_name: String,
     /// The time of day.
@@ -48,11 +58,11 @@ pub struct LogSettings {
 /// line is written.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Writes lines with metrics. They do not go through `tracing`, because its events cannot have
-/// nested members such as `_aws`.
+/// Writes lines that do not go through `tracing`, because its events cannot have nested members
+/// such as `_aws`.
 #[derive(Debug)]
 struct Lines {
-    is_json: bool,
+    format: LogFormat,
     level: LevelFilter,
     function_name: String,
     clock: fn() -> SystemTime,
@@ -60,28 +70,18 @@ struct Lines {
 
 /// Starts logging to standard output.
 ///
-/// Source: Lambda developer guide, "Advanced logging controls".
-///
 /// # Errors
 /// If logging was started before.
 pub fn init(settings: LogSettings) -> Result<(), TryInitError> {
-    let level = match &settings.level {
-        // Lambda has a level above ERROR. Nothing here is that severe.
-        Some(level) if level.eq_ignore_ascii_case("fatal") => LevelFilter::OFF,
-        Some(level) => level.parse().unwrap_or(LevelFilter::INFO),
-        None => LevelFilter::INFO,
-    };
-    let is_json = settings.format.is_some_and(|format| format.eq_ignore_ascii_case("json"));
+    let LogSettings { format, level, function_name, clock } = settings;
     let layer = layer().with_target(false);
-    let layer = if is_json {
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-    } else {
-        layer.with_ansi(false).boxed()
+    let layer = match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(event_filter(level))).try_init()?;
-    let (function_name, clock) = (settings.function_name, settings.clock);
     // The subscriber above was the first one, so nothing is set here yet.
-    let _ = LINES.set(Lines { is_json, level, function_name, clock });
+    let _ = LINES.set(Lines { format, level, function_name, clock });
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn event_filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) 
     })
 }
 
-/// Writes a line with its metrics, if its level is on.
+/// Writes a line with its metrics, if it has any, and if its level is on.
 pub(crate) fn write(level: Level, message: &str, line: &impl MetricLine) {
     if let Some(lines) = LINES.get()
         && level <= lines.level
@@ -119,10 +119,12 @@ impl Lines {
         // Writing to a string does not fail.
         let _ = Timestamp.format_time(&mut Writer::new(&mut timestamp));
         let level = level.as_str();
-        if self.is_json {
+        if self.format == LogFormat::Json {
             let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-            let metadata = Metadata { timestamp: milliseconds, cloud_watch_metrics: line.metrics() };
+            let cloud_watch_metrics = line.metrics();
+            let metadata =
+                (!cloud_watch_metrics.is_empty()).then_some(Metadata { timestamp: milliseconds, cloud_watch_metrics });
             let json = JsonLine { timestamp, level, message, line, function_name: &self.function_name, _aws: metadata };
             // About the length of a decision line. Without it, the buffer grows four times.
             let mut text = Vec::with_capacity(1_024);
@@ -174,5 +176,6 @@ struct JsonLine<'a, L: Serialize> {
     #[serde(flatten)]
     line: &'a L,
     function_name: &'a str,
-    _aws: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _aws: Option<Metadata>,
 }

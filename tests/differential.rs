@@ -85,13 +85,9 @@ async fn an_accepted_mutation_is_accepted_and_read_alike_elsewhere() {
 }
 
 fn authorizer() -> Authorizer {
-    let variable = |name: &str| match name {
-        "OKTA_ISSUER" => Some(ISSUER.into()),
-        "OKTA_JWKS" => Some(keys::jwks(&[keys::sample()]).to_string().into()),
-        "POLICY_FILE" => Some(RULES_FILE.into()),
-        _ => None,
-    };
-    let config = Config::load(variable, |path| fs::read_to_string(path)).unwrap();
+    let jwks = keys::jwks(&[keys::sample()]).to_string();
+    let variables = [("OKTA_ISSUER", ISSUER), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
+    let config = Config::load(variables, |path| fs::read_to_string(path)).unwrap();
     Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
 }
 

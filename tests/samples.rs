@@ -22,13 +22,10 @@ const NOW: u64 = 1_800_000_000;
 
 async fn outcome(name: &str) -> Outcome {
     // Not events/env.json, because a user may put own keys and rules there.
-    let variable = |variable: &str| match variable {
-        "OKTA_ISSUER" => Some("https://example.okta.com/oauth2/default".into()),
-        "OKTA_JWKS" => Some(keys::jwks(&[keys::sample()]).to_string().into()),
-        "POLICY_FILE" => Some(RULES_FILE.into()),
-        _ => None,
-    };
-    let config = Config::load(variable, |path| fs::read_to_string(path)).unwrap();
+    let jwks = keys::jwks(&[keys::sample()]).to_string();
+    let issuer = "https://example.okta.com/oauth2/default";
+    let variables = [("OKTA_ISSUER", issuer), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
+    let config = Config::load(variables, |path| fs::read_to_string(path)).unwrap();
     let event = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(name)).unwrap();
     let event: Box<RawValue> = serde_json::from_str(&event).unwrap();
     Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)).decide(&event, NOW).await.outcome

@@ -29,7 +29,7 @@ static TOKENS: LazyLock<[String; 5]> = LazyLock::new(|| {
 
 static AUTHORIZERS: LazyLock<[Authorizer; 2]> = LazyLock::new(|| {
     ["unauthorized", "deny"]
-        .map(|response| authorizer(&[("POLICY_MAX_BYTES", "2048"), ("INVALID_TOKEN_RESPONSE", response)]))
+        .map(|response| authorizer(&[("POLICY_MAX_BYTES", "8192"), ("INVALID_TOKEN_RESPONSE", response)]))
 });
 
 fuzz_target!(|input: &str| {

@@ -1,9 +1,12 @@
 //! An issuer's keys endpoint at Okta, asked over HTTPS.
 
-use reqwest::{Response, StatusCode, Url, header};
+use reqwest::{Response, StatusCode, Url, header::CACHE_CONTROL};
 
 use super::{KeySet, KeySetError};
-use crate::https::{ClientBuildError, HttpsClient};
+use crate::{
+    https::{ClientBuildError, HttpsClient, RequestError},
+    rate_limit,
+};
 
 /// The URL at which one issuer publishes its JWKS (RFC 7517 §5).
 ///
@@ -29,18 +32,13 @@ pub(super) struct FetchedKeys {
 pub(super) enum FetchError {
     #[error("{0}")]
     ClientBuild(#[from] ClientBuildError),
-    #[error("could not connect, or could not verify the server's certificate")]
-    ConnectionFailed,
-    #[error("timed out")]
-    TimedOut,
-    /// Neither of the two above. The usual cause is a connection that closed too early.
-    #[error("the request failed, or the response is incomplete")]
-    RequestFailed,
+    #[error("{0}")]
+    Request(#[from] RequestError),
     #[error("HTTP status {0}")]
-    Status(u16),
-    /// Status 429 with `Retry-After` as a number of seconds (RFC 6585 §4, RFC 9110 §10.2.3).
-    #[error("HTTP status 429 with Retry-After: {seconds}")]
-    RetryAfter { seconds: u64 },
+    Status(StatusCode),
+    /// Status 429, or 503 with a time: Okta is not asked again before `not_before` (epoch seconds).
+    #[error("HTTP status {status}, not again before {not_before}")]
+    NotBefore { status: StatusCode, not_before: u64 },
     #[error("{0}")]
     InvalidKeySet(#[from] KeySetError),
 }
@@ -57,51 +55,42 @@ impl KeysEndpoint {
     }
 
     /// Sends one request. It follows no redirect, accepts only status 200, and reads at most
-    /// [`KeySet::MAX_BYTES`] of the body.
-    pub(super) async fn fetch(&self) -> Result<FetchedKeys, FetchError> {
+    /// [`KeySet::MAX_BYTES`] of the body. `now` returns the epoch second in which the response
+    /// arrives.
+    pub(super) async fn fetch(&self, now: impl Fn() -> u64) -> Result<FetchedKeys, FetchError> {
         let client = self.client.client()?;
-        let response = client.get(self.url.clone()).send().await.map_err(|error| classify(&error))?;
-        check_status(&response)?;
+        let response = client.get(self.url.clone()).send().await.map_err(RequestError::from)?;
+        check_status(&response, now)?;
         let max_age = max_age(&response);
-        let body = HttpsClient::read_limited(response, KeySet::MAX_BYTES).await.map_err(|error| classify(&error))?;
+        let body = HttpsClient::read_limited(response, KeySet::MAX_BYTES).await.map_err(RequestError::from)?;
         Ok(FetchedKeys { keys: KeySet::parse(&body.ok_or(KeySetError::TooLarge)?)?, max_age })
     }
 }
 
-fn check_status(response: &Response) -> Result<(), FetchError> {
+fn check_status(response: &Response, now: impl Fn() -> u64) -> Result<(), FetchError> {
+    /// How long a 429 counts if it names no time.
+    const DEFAULT_SECONDS: u64 = 30;
     let status = response.status();
-    if status == StatusCode::OK {
-        return Ok(());
-    }
-    if status == StatusCode::TOO_MANY_REQUESTS
-        && let Some(seconds) = header_value(response, &header::RETRY_AFTER).and_then(|value| value.parse().ok())
-    {
-        return Err(FetchError::RetryAfter { seconds });
-    }
-    Err(FetchError::Status(status.as_u16()))
+    let not_before = match status {
+        StatusCode::OK => return Ok(()),
+        StatusCode::TOO_MANY_REQUESTS => {
+            let now = now();
+            Some(rate_limit::not_before(response.headers(), now).unwrap_or(now + DEFAULT_SECONDS))
+        }
+        StatusCode::SERVICE_UNAVAILABLE => rate_limit::not_before(response.headers(), now()),
+        _ => None,
+    };
+    Err(match not_before {
+        Some(not_before) => FetchError::NotBefore { status, not_before },
+        None => FetchError::Status(status),
+    })
 }
 
 /// The first `max-age` directive of `Cache-Control`, in seconds.
 fn max_age(response: &Response) -> Option<u64> {
-    header_value(response, &header::CACHE_CONTROL)?
-        .split(',')
+    let directives = response.headers().get(CACHE_CONTROL)?.to_str().ok()?.split(',');
+    directives
         .filter_map(|directive| directive.trim().split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("max-age"))
         .and_then(|(_, seconds)| seconds.trim_matches('"').parse().ok())
-}
-
-/// The first header of this name, without surrounding white space. `None` if it is missing or not
-/// visible ASCII.
-fn header_value<'r>(response: &'r Response, name: &header::HeaderName) -> Option<&'r str> {
-    response.headers().get(name)?.to_str().ok().map(str::trim)
-}
-
-fn classify(error: &reqwest::Error) -> FetchError {
-    if error.is_timeout() {
-        FetchError::TimedOut
-    } else if error.is_connect() {
-        FetchError::ConnectionFailed
-    } else {
-        FetchError::RequestFailed
-    }
 }

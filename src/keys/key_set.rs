@@ -98,6 +98,15 @@ impl KeySet {
         self.keys.get(kid)
     }
 
+    /// Whether a key for RS256 in the document has this modulus, a `Base64urlUInt`.
+    #[must_use]
+    pub fn has_modulus(&self, modulus: &str) -> bool {
+        let document: Option<JwksDocument<'_>> = from_json_object(&self.json);
+        let keys = document.into_iter().flat_map(|document| document.keys).filter_map(parse_rs256_key);
+        let modulus = decode_base64url_uint(modulus);
+        modulus.is_some_and(|modulus| keys.into_iter().any(|(_, key)| key.modulus == modulus))
+    }
+
     /// The number of usable keys, at least one.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a KeySet is never empty")]
@@ -294,6 +303,15 @@ mod tests {
         let mut hundred = vec!["{}".to_owned(); 99];
         hundred.push(jwk("k", ""));
         assert_eq!(parse(&hundred).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_modulus_alone() {
+        let n = |seed| odd_number(2048, seed);
+        let set = parse(&[jwk("k", ""), jwk("l", "").replace(&n(0xaa), &n(0xab)).replace("AQAB", "Aw")]).unwrap();
+        for (modulus, is_found) in [(n(0xaa), true), (n(0xab), true), (n(0xac), false), (String::new(), false)] {
+            assert_eq!(set.has_modulus(&modulus), is_found, "{modulus}");
+        }
     }
 
     #[test]

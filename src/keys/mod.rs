@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod key_set;
+pub mod refresh;
 mod refresh_policy;
 mod store;
 mod table;
@@ -9,5 +10,5 @@ mod table;
 pub use endpoint::KeysEndpoint;
 pub use key_set::{KeySet, KeySetError, VerifyingKey};
 pub use refresh_policy::RefreshPolicy;
-pub use store::{KeyError, KeyStore};
+pub use store::{Clock, KeyError, KeyStore, system_clock};
 pub use table::KeysTable;

@@ -1,33 +1,26 @@
-//! The keys of one issuer: in memory, else from the shared table, else from Okta.
+//! The keys of one issuer. A call whose key is in memory and fresh touches nothing else. For every
+//! other call, a lookup runs as a task of its own, so that it goes on after the call is answered.
 //!
-//! A call whose key is in memory and fresh touches nothing else. Every other call does a lookup:
-//!
-//! 1. Read the table. If its keys are good enough, stop.
-//! 2. Acquire the lease in the table. Only the instance that has it asks Okta, so that a fleet of
-//!    many instances sends one request.
-//! 3. Ask Okta, keep the keys in memory, and write them to the table.
-//!
-//! Cooldowns limit how often one instance does a lookup and asks Okta.
+//! This is the driver of the protocol in `refresh`: it performs actions, and decides nothing but
+//! how long a call waits.
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::warn;
 
 use super::{
-    KeySet, VerifyingKey,
-    endpoint::{FetchError, KeysEndpoint},
-    refresh_policy::{CachedKeys, RefreshPolicy},
-    table::{KeysTable, Lease, LeaseAttempt, UntrustedItem},
+    KeySet, RefreshPolicy, VerifyingKey,
+    endpoint::{FetchError, FetchedKeys, KeysEndpoint},
+    refresh::{Action, Event, Found, Keys, Kid, Lookup, Millis, Protocol, State, Timing},
+    table::{KeysTable, TableError, UntrustedItem},
 };
 use crate::telemetry::key_refresh::KeyRefresh;
 
@@ -40,6 +33,16 @@ pub enum KeyError {
     Unavailable,
 }
 
+/// The wall clock in epoch milliseconds. It must go on while the process is frozen.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Clock {
+    let since_epoch = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Arc::new(move || u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX))
+}
+
 /// The keys of one issuer.
 #[derive(Debug)]
 pub struct KeyStore(Source);
@@ -47,60 +50,47 @@ pub struct KeyStore(Source);
 #[derive(Debug)]
 enum Source {
     Pinned(KeySet),
-    Remote(Box<Remote>),
+    Remote(Arc<Remote>),
 }
 
-#[derive(Debug)]
 struct Remote {
     endpoint: KeysEndpoint,
     table: Option<KeysTable>,
-    refresh_policy: RefreshPolicy,
-    cached: RwLock<Option<Arc<CachedKeys>>>,
-    /// Held during a lookup, so that an instance does one lookup at a time. Not taken on the fast
-    /// path.
-    cooldowns: Mutex<Cooldowns>,
-    /// Number of finished lookups. A caller that waited for the lock compares it, to share the
-    /// result of the lookup that it waited for.
-    completed_lookups: AtomicU64,
+    protocol: Protocol,
+    clock: Clock,
+    shared: Mutex<Shared>,
+    /// Changes with each step of a lookup.
+    steps: watch::Sender<()>,
 }
 
-/// The earliest times of the next lookup and of the next request to Okta, in epoch seconds.
-#[derive(Debug, Default)]
-struct Cooldowns {
-    /// For a lookup because the keys are stale.
-    next_refresh_check_at: u64,
-    /// For a lookup because of an unknown `kid`.
-    next_kid_lookup_at: u64,
-    /// For a request to Okta, if unexpired keys are cached.
-    next_fetch_at: u64,
-    /// For a request to Okta in every case, from Okta's `Retry-After`.
-    retry_after_until: u64,
+#[derive(Debug)]
+struct Shared {
+    state: State<KeySet>,
+    running: Option<Running>,
 }
 
-/// Why a lookup is necessary.
-#[derive(Debug, Clone, Copy)]
-enum LookupReason<'k> {
-    /// No unexpired keys are cached.
-    NoKeys,
-    /// The cached keys are usable, but past `refresh_at`.
-    Stale,
-    /// The cached keys are usable, but none has this `kid`.
-    UnknownKid(&'k str),
+/// The lookup that runs now. There is one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Running {
+    /// It looks for a `kid`.
+    ForKid,
+    /// It looks for any keys, or for newer ones.
+    ForAny,
 }
 
-/// Seconds from one lookup for stale keys to the next, and from one lookup for an unknown `kid` to
-/// the next. It bounds the reads of the table that forged kids can cause.
-const LOOKUP_COOLDOWN: u64 = 10;
-/// Seconds from one request to Okta to the next, successful or not, if unexpired keys are cached.
-/// It bounds the requests that forged kids can cause.
-const FETCH_COOLDOWN: u64 = 30;
-/// How long to wait for the keys of the instance that holds the lease, before the first attempt to
-/// take the lease over.
-const LEASE_WAIT: Duration = Duration::from_secs(1);
-/// The pause between two reads of the item during a wait.
-const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long to wait after another instance took the lease over, because its refresh has just begun.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(KeysTable::REFRESH_TIMEOUT_SECONDS);
+impl Keys for KeySet {
+    fn has_key(&self, kid: &str) -> bool {
+        self.key(kid).is_some()
+    }
+}
+
+/// How long a call waits at most if it cannot be answered without the lookup. So it is answered
+/// within 3 s.
+const LONGEST_WAIT: Duration = Duration::from_millis(2_750);
+/// How long the call that started a lookup waits for its end from the moment on in which it has a
+/// usable key. Usually the refresh and the write to the table end in this time, so that they do not
+/// depend on the process's next call: Lambda freezes it until then.
+const LONGEST_WAIT_IF_USABLE: Duration = Duration::from_millis(250);
 
 impl KeyStore {
     /// Keys that never change. This store makes no network requests.
@@ -111,27 +101,33 @@ impl KeyStore {
 
     /// Keys from the issuer's endpoint. With a table, all instances share them.
     #[must_use]
-    pub fn remote(endpoint: KeysEndpoint, table: Option<KeysTable>, refresh_policy: RefreshPolicy) -> Self {
-        Self(Source::Remote(Box::new(Remote {
+    pub fn remote(
+        endpoint: KeysEndpoint,
+        table: Option<KeysTable>,
+        refresh_policy: RefreshPolicy,
+        clock: Clock,
+    ) -> Self {
+        let protocol = Protocol { timing: Timing::PRODUCTION, refresh_policy, has_table: table.is_some() };
+        Self(Source::Remote(Arc::new(Remote {
             endpoint,
             table,
-            refresh_policy,
-            cached: RwLock::default(),
-            cooldowns: Mutex::default(),
-            completed_lookups: AtomicU64::default(),
+            protocol,
+            clock,
+            shared: Mutex::new(Shared { state: State::default(), running: None }),
+            steps: watch::Sender::new(()),
         })))
     }
 
-    /// Loads the keys before the first call. `now` is in epoch seconds. A failure is logged and
-    /// otherwise ignored, because the next call tries again.
+    /// Loads the keys before the first call. `now` is in epoch seconds. A failure is logged; the
+    /// calls that follow look again when the protocol permits it.
     pub async fn load(&self, now: u64) {
         if let Source::Remote(remote) = &self.0 {
-            remote.lookup_coalesced(LookupReason::NoKeys, now).await;
+            remote.look_up(None, now).await;
         }
     }
 
-    /// The key with this `kid`. `now` is in epoch seconds. Does a lookup if the key is not cached
-    /// or is stale.
+    /// The key with this `kid`. `now` is in epoch seconds. Starts a lookup if the key is not cached
+    /// or is due for a refresh.
     ///
     /// # Errors
     /// [`KeyError::UnknownKid`] if usable keys are available but none has this `kid`, and
@@ -139,7 +135,26 @@ impl KeyStore {
     pub async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
         match &self.0 {
             Source::Pinned(keys) => keys.key(kid).cloned().ok_or(KeyError::UnknownKid),
-            Source::Remote(remote) => remote.key(kid, now).await,
+            Source::Remote(remote) => {
+                if let Found::Fresh(keys) = remote.lock().state.find(Some(kid), now * 1_000) {
+                    return keys.key(kid).cloned().ok_or(KeyError::UnknownKid);
+                }
+                Box::pin(remote.look_up(Some(kid), now)).await;
+                match remote.lock().state.find(Some(kid), now * 1_000) {
+                    Found::Fresh(keys) | Found::Due(keys) => keys.key(kid).cloned().ok_or(KeyError::UnknownKid),
+                    Found::UnknownKid => Err(KeyError::UnknownKid),
+                    Found::NoKeys => Err(KeyError::Unavailable),
+                }
+            }
+        }
+    }
+
+    /// Waits until no lookup runs, because a lookup goes on after the call that started it. For
+    /// tests.
+    pub async fn lookup_ended(&self) {
+        if let Source::Remote(remote) = &self.0 {
+            // The sender lives as long as the store.
+            let _ = remote.steps.subscribe().wait_for(|()| remote.lock().running.is_none()).await;
         }
     }
 
@@ -149,239 +164,175 @@ impl KeyStore {
     pub fn age_seconds(&self, now: u64) -> Option<u64> {
         match &self.0 {
             Source::Pinned(_) => None,
-            Source::Remote(remote) => remote.cached().map(|cached| now.saturating_sub(cached.fetched_at)),
+            Source::Remote(remote) => {
+                remote.lock().state.cached.as_ref().map(|cached| now.saturating_sub(cached.fetched_at / 1_000))
+            }
         }
     }
 }
 
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
 impl Remote {
-    async fn key(&self, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
-        let cached = self.unexpired(now);
-        let key = cached.as_ref().and_then(|cached| cached.keys.key(kid)).cloned();
-        match (cached, key) {
-            (Some(cached), Some(key)) if now < cached.refresh_at => return Ok(key),
-            (Some(_), Some(key)) => match self.cooldowns.try_lock() {
-                Ok(mut cooldowns) => Box::pin(self.lookup(LookupReason::Stale, &mut cooldowns, now)).await,
-                // Another call does a lookup already. The key is still valid, so do not wait.
-                Err(_) => return Ok(key),
-            },
-            (Some(_), None) => self.lookup_coalesced(LookupReason::UnknownKid(kid), now).await,
-            (None, _) => self.lookup_coalesced(LookupReason::NoKeys, now).await,
-        }
-        let cached = self.unexpired(now).ok_or(KeyError::Unavailable)?;
-        cached.keys.key(kid).cloned().ok_or(KeyError::UnknownKid)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a lookup. If another call is doing one, waits for that one and shares its result, good
-    /// or bad.
-    async fn lookup_coalesced(&self, reason: LookupReason<'_>, now: u64) {
-        let completed = self.completed_lookups.load(Ordering::Relaxed);
-        let mut cooldowns = self.cooldowns.lock().await;
-        if completed == self.completed_lookups.load(Ordering::Relaxed) {
-            Box::pin(self.lookup(reason, &mut cooldowns, now)).await;
-            self.completed_lookups.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Reads the table, then asks Okta under the lease. The caller finds the result in the cache.
+    /// Waits for a lookup, as long as this call should. Starts one if none runs and the protocol
+    /// permits it. The caller finds the result in the state.
     ///
-    /// The cooldown is set before any request, so that failures count. It does not apply if no keys
-    /// are cached, because then no call can succeed without a lookup.
-    ///
-    /// The future is large (14 KB): callers box it, so that other calls do not have to move it.
-    async fn lookup(&self, reason: LookupReason<'_>, cooldowns: &mut Cooldowns, now: u64) {
-        let next_lookup_at = match reason {
-            LookupReason::NoKeys => None,
-            LookupReason::Stale => Some(&mut cooldowns.next_refresh_check_at),
-            LookupReason::UnknownKid(_) => Some(&mut cooldowns.next_kid_lookup_at),
-        };
-        if let Some(next_lookup_at) = next_lookup_at {
-            if now < *next_lookup_at {
-                return;
-            }
-            *next_lookup_at = now + LOOKUP_COOLDOWN;
-        }
-
-        let (table, item) = self.read_table(now).await;
-        let in_cooldown = self.unexpired(now).is_some() && now < cooldowns.next_fetch_at;
-        if self.satisfies(reason, now)
-            || in_cooldown
-            || now < cooldowns.retry_after_until
-            || self.was_just_refreshed(reason, now)
-        {
-            return;
-        }
-        match table {
-            Some(table) => self.refresh_under_lease(table, item, reason, cooldowns, now).await,
-            None => self.refresh(None, cooldowns, now).await,
-        }
-    }
-
-    /// Asks Okta if no other instance does.
-    ///
-    /// If another instance holds the lease:
-    /// - with stale keys, returns at once;
-    /// - with no keys or an unknown `kid`, waits up to [`LEASE_WAIT`] for the owner's keys;
-    /// - if there are still no keys, tries to take the lease over, because the owner may be dead;
-    /// - if yet another instance has taken it over, waits up to [`REFRESH_TIMEOUT`], and in the end
-    ///   asks Okta without the lease.
-    async fn refresh_under_lease(
-        &self,
-        table: &KeysTable,
-        mut item: UntrustedItem,
-        reason: LookupReason<'_>,
-        cooldowns: &mut Cooldowns,
-        now: u64,
-    ) {
-        for (lease, longest_wait) in [(Lease::IfFree, LEASE_WAIT), (Lease::TakeOver, REFRESH_TIMEOUT)] {
-            match table.acquire_lease(self.endpoint.url(), &item, lease, now).await {
-                Ok(LeaseAttempt::Acquired) => return self.refresh(Some((table, &item)), cooldowns, now).await,
-                Ok(LeaseAttempt::HeldByOther(current)) if matches!(reason, LookupReason::Stale) => {
-                    self.accept_if_newer(&current, now);
-                    if current.is_being_refreshed(now) {
-                        // Look for the owner's keys as soon as it should have written them.
-                        cooldowns.next_refresh_check_at = now + KeysTable::REFRESH_TIMEOUT_SECONDS;
+    /// A call that finds a lookup for a `kid` in progress shares its result, good or bad.
+    async fn look_up(self: &Arc<Self>, kid: Option<&str>, now: u64) {
+        let mut deadline = Instant::now() + LONGEST_WAIT;
+        let mut steps = self.steps.subscribe();
+        let mut is_own = false;
+        let mut joined = false;
+        loop {
+            let (is_usable, is_fresh, running) = {
+                let shared = self.lock();
+                let found = shared.state.find(kid, now * 1_000);
+                let is_fresh = matches!(found, Found::Fresh(_));
+                (is_fresh || matches!(found, Found::Due(_)), is_fresh, shared.running)
+            };
+            match running {
+                None if is_fresh || is_own || joined => return,
+                None if !self.start(kid) => return,
+                None => is_own = true,
+                // Another call does the lookup, so this one does not wait with a usable key.
+                Some(_) if is_usable && !is_own => return,
+                Some(running) => {
+                    joined |= running == Running::ForKid;
+                    if is_usable {
+                        deadline = deadline.min(Instant::now() + LONGEST_WAIT_IF_USABLE);
                     }
-                    // Keys past `refresh_at` are still valid: return without waiting.
-                    return;
+                    if timeout_at(deadline, steps.changed()).await.is_err() {
+                        return;
+                    }
                 }
-                Ok(LeaseAttempt::HeldByOther(current)) => {
-                    item = self.wait_for_owner(table, current, reason, longest_wait, now).await;
-                }
-                Err(error) => {
-                    KeyRefresh::log_table_error(self.endpoint.url(), &error);
-                    return self.refresh(None, cooldowns, now).await;
-                }
-            }
-            if self.unexpired(now).is_some() || item.is_rate_limited(now) {
-                return;
-            }
-        }
-        self.refresh(Some((table, &item)), cooldowns, now).await;
-    }
-
-    /// Reads the item, and puts its keys into the cache if they are newer. If the table fails,
-    /// returns no table, so that this lookup does not use it again.
-    async fn read_table(&self, now: u64) -> (Option<&KeysTable>, UntrustedItem) {
-        let Some(table) = &self.table else { return (None, UntrustedItem::default()) };
-        match table.read(self.endpoint.url()).await {
-            Ok(item) => {
-                self.accept_if_newer(&item, now);
-                (Some(table), item)
-            }
-            Err(error) => {
-                KeyRefresh::log_table_error(self.endpoint.url(), &error);
-                (None, UntrustedItem::default())
             }
         }
     }
 
-    /// Asks Okta. With a table, shares the keys or the `Retry-After` through it; the item there
-    /// must not have changed since it was read.
-    async fn refresh(&self, table: Option<(&KeysTable, &UntrustedItem)>, cooldowns: &mut Cooldowns, now: u64) {
-        if self.unexpired(now).is_some() {
-            cooldowns.next_fetch_at = now + FETCH_COOLDOWN;
-        }
-        let written = match self.endpoint.fetch().await {
-            Ok(fetched) => {
-                let cached = self.replace(self.refresh_policy.for_fetched(fetched.keys, fetched.max_age, now));
-                KeyRefresh::log_fetched(self.endpoint.url(), cached.keys.len(), cached.refresh_at - now);
-                match table {
-                    Some((table, expected)) => table.write(self.endpoint.url(), &cached, expected).await,
-                    None => Ok(()),
+    /// Starts a lookup if the protocol permits one.
+    fn start(self: &Arc<Self>, kid: Option<&str>) -> bool {
+        let kid: Option<Kid> = kid.map(Into::into);
+        let mut shared = self.lock();
+        let Some((lookup, action)) = self.protocol.start(&mut shared.state, kid.as_ref(), (self.clock)()) else {
+            return false;
+        };
+        shared.running = Some(if kid.is_some() { Running::ForKid } else { Running::ForAny });
+        drop(shared);
+        tokio::spawn(Arc::clone(self).run(lookup, action));
+        true
+    }
+
+    /// Runs a lookup to its end.
+    async fn run(self: Arc<Self>, mut lookup: Lookup, mut action: Action<KeySet>) {
+        let _end = EndOfLookup(&self);
+        let url = self.endpoint.url();
+        // The item as it was read last. A claim is for this item.
+        let mut item = UntrustedItem::default();
+        loop {
+            let event = match (action, &self.table) {
+                (Action::Done, _) => return,
+                (Action::Fetch(start_by), _) => self.fetch(start_by).await,
+                (Action::Wait(until), _) => {
+                    sleep(Duration::from_millis(until.saturating_sub((self.clock)()))).await;
+                    Event::Waited
                 }
+                (Action::Read, Some(table)) => match table.read(url).await {
+                    Ok(read) => {
+                        item = read;
+                        Event::Item(item.parse())
+                    }
+                    Err(error) => self.table_failed(&error),
+                },
+                (Action::Claim(claim), Some(table)) => match table.claim(url, &item, &claim).await {
+                    Ok(None) => Event::Claimed,
+                    Ok(Some(current)) => {
+                        item = current;
+                        Event::NotClaimed(item.parse())
+                    }
+                    Err(error) => self.table_failed(&error),
+                },
+                (Action::WriteKeys(keys, lease_until), Some(table)) => {
+                    self.written(table.write_keys(url, &keys, lease_until).await)
+                }
+                (Action::WriteFailure(not_before, lease_until), Some(table)) => {
+                    self.written(table.write_failure(url, not_before, lease_until).await)
+                }
+                // The protocol uses the table only if there is one.
+                (Action::Read | Action::Claim(_), None) => Event::TableFailed,
+                (Action::WriteKeys(..) | Action::WriteFailure(..), None) => Event::Written,
+            };
+            action = self.step(&mut lookup, event);
+        }
+    }
+
+    /// Gives an event to the protocol, logs new keys, and wakes the calls that wait.
+    fn step(&self, lookup: &mut Lookup, event: Event<KeySet>) -> Action<KeySet> {
+        let now = (self.clock)();
+        let is_fetched = matches!(event, Event::Fetched { .. });
+        let mut shared = self.lock();
+        let before = shared.state.cached.as_ref().map(|cached| cached.fetched_at);
+        let action = self.protocol.next(&mut shared.state, lookup, event, now);
+        if let Some(cached) = &shared.state.cached {
+            let (url, count) = (self.endpoint.url(), cached.keys.len());
+            if is_fetched {
+                KeyRefresh::log_fetched(url, count, cached.refresh_at.saturating_sub(now).div_ceil(1_000));
+            } else if before != Some(cached.fetched_at) {
+                KeyRefresh::log_loaded(url, count, now.saturating_sub(cached.fetched_at) / 1_000);
             }
+        }
+        drop(shared);
+        self.steps.send_replace(());
+        action
+    }
+
+    async fn fetch(&self, start_by: Millis) -> Event<KeySet> {
+        let started_at = (self.clock)();
+        if started_at > start_by {
+            return Event::TooLate;
+        }
+        // The process can have been frozen since Okta answered.
+        let answered_at = || (self.clock)().min(started_at + self.protocol.timing.fetch) / 1_000;
+        match self.endpoint.fetch(answered_at).await {
+            Ok(FetchedKeys { keys, max_age }) => Event::Fetched { started_at, keys, max_age },
             Err(error) => {
                 KeyRefresh::log_fetch_error(self.endpoint.url(), &error);
-                let FetchError::RetryAfter { seconds } = error else { return };
-                let seconds = seconds.clamp(1, KeysTable::MAX_RETRY_AFTER_SECONDS);
-                cooldowns.retry_after_until = now + seconds;
-                match table {
-                    Some((table, _)) => table.set_retry_after(self.endpoint.url(), seconds, now).await,
-                    None => Ok(()),
-                }
+                let not_before = match error {
+                    FetchError::NotBefore { not_before, .. } => Some(not_before * 1_000),
+                    _ => None,
+                };
+                Event::FetchFailed { not_before }
             }
-        };
-        if let Err(error) = written {
+        }
+    }
+
+    fn table_failed(&self, error: &TableError) -> Event<KeySet> {
+        KeyRefresh::log_table_error(self.endpoint.url(), error);
+        Event::TableFailed
+    }
+
+    fn written(&self, result: Result<(), TableError>) -> Event<KeySet> {
+        if let Err(error) = result {
             // Not a failed refresh, so the metric does not count it.
             warn!(keys_endpoint = self.endpoint.url(), %error, "could not write the keys table");
         }
+        Event::Written
     }
+}
 
-    /// Reads the item repeatedly, for at most `longest_wait`, until it has keys that are good
-    /// enough or its owner is probably dead. Returns the item as it was read last.
-    async fn wait_for_owner(
-        &self,
-        table: &KeysTable,
-        mut item: UntrustedItem,
-        reason: LookupReason<'_>,
-        longest_wait: Duration,
-        now: u64,
-    ) -> UntrustedItem {
-        let poll = async {
-            loop {
-                self.accept_if_newer(&item, now);
-                // Any usable keys are good enough, unless the lookup is for an unknown kid.
-                let good_enough = self.unexpired(now).is_some() && !matches!(reason, LookupReason::UnknownKid(_));
-                if self.satisfies(reason, now) || good_enough || !item.is_being_refreshed(now) {
-                    return;
-                }
-                sleep(LEASE_POLL_INTERVAL).await;
-                if let Ok(read) = table.read(self.endpoint.url()).await {
-                    item = read;
-                }
-            }
-        };
-        // The caller checks the cache again, so it does not matter whether the time was up.
-        let _ = timeout(longest_wait, poll).await;
-        item
-    }
+/// Ends a lookup when it is dropped, so that a lookup that panics does not block all others.
+struct EndOfLookup<'r>(&'r Remote);
 
-    /// Whether an unknown `kid` comes less than [`FETCH_COOLDOWN`] after the last refresh. Okta is
-    /// not asked again then, because the `kid` is most likely forged.
-    fn was_just_refreshed(&self, reason: LookupReason<'_>, now: u64) -> bool {
-        matches!(reason, LookupReason::UnknownKid(_))
-            && self.unexpired(now).is_some_and(|cached| now < cached.fetched_at + FETCH_COOLDOWN)
-    }
-
-    /// Whether the cached keys are what the lookup is for.
-    fn satisfies(&self, reason: LookupReason<'_>, now: u64) -> bool {
-        self.unexpired(now).is_some_and(|cached| match reason {
-            LookupReason::NoKeys | LookupReason::Stale => now < cached.refresh_at,
-            LookupReason::UnknownKid(kid) => cached.keys.key(kid).is_some(),
-        })
-    }
-
-    /// The cached keys, if they may still be used.
-    fn unexpired(&self, now: u64) -> Option<Arc<CachedKeys>> {
-        self.cached().filter(|cached| now < cached.expires_at)
-    }
-
-    fn cached(&self) -> Option<Arc<CachedKeys>> {
-        self.cached.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Puts an item's keys into the cache if they are usable and newer than the cached ones.
-    ///
-    /// Two fetches within one second can be before and after a rotation, so equal `fetched_at` with
-    /// different keys also counts as newer.
-    fn accept_if_newer(&self, item: &UntrustedItem, now: u64) {
-        let Some(candidate) = item.keys(now).map(|keys| self.refresh_policy.clamped(keys)) else { return };
-        let is_newer = self.unexpired(now).is_none_or(|cached| {
-            cached.fetched_at < candidate.fetched_at
-                || (cached.fetched_at == candidate.fetched_at && cached.keys.json() != candidate.keys.json())
-        });
-        if now < candidate.expires_at && is_newer {
-            let cached = self.replace(candidate);
-            let age_seconds = now.saturating_sub(cached.fetched_at);
-            KeyRefresh::log_loaded(self.endpoint.url(), cached.keys.len(), age_seconds);
-        }
-    }
-
-    /// Replaces the cached keys, and returns the new ones.
-    fn replace(&self, keys: CachedKeys) -> Arc<CachedKeys> {
-        let keys = Arc::new(keys);
-        *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&keys));
-        keys
+impl Drop for EndOfLookup<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running = None;
+        self.0.steps.send_replace(());
     }
 }

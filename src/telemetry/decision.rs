@@ -189,7 +189,10 @@ mod tests {
 
     use tracing::level_filters::LevelFilter;
 
-    use super::{super::Lines, *};
+    use super::{
+        super::{Lines, LogFormat},
+        *,
+    };
 
     #[test]
     fn a_callers_text_cannot_forge_a_line() {
@@ -245,11 +248,11 @@ mod tests {
 
     #[test]
     fn no_line_is_longer_than_2_kib() {
-        for is_json in [true, false] {
+        for format in [LogFormat::Json, LogFormat::Text] {
             for is_evaluated in [true, false] {
                 // A function's name has 64 characters at most.
                 let lines = Lines {
-                    is_json,
+                    format,
                     level: LevelFilter::INFO,
                     function_name: "f".repeat(64),
                     clock: || SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-/// A log line with metrics. It serializes as a JSON object that has a member for each metric and
-/// for each dimension.
+/// A log line that can have metrics. It serializes as a JSON object that has a member for each
+/// metric and for each dimension.
 pub(crate) trait MetricLine: Serialize {
     /// The metrics that are present in this line.
     fn metrics(&self) -> Vec<Metric>;

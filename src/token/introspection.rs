@@ -12,7 +12,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::BearerToken;
 use crate::{
-    https::{ClientBuildError, HttpsClient, send},
+    https::{ClientBuildError, HttpsClient, RequestError, send},
     policy::JsonObject,
     rate_limit,
 };
@@ -20,9 +20,9 @@ use crate::{
 /// The OAuth client that the authorizer uses at Okta. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCredentials {
-    /// The client id, from `OKTA_CLIENT_ID`.
+    /// The client id, from `OKTA_INTROSPECTION_CLIENT_ID`.
     pub id: String,
-    /// The client secret, from `OKTA_CLIENT_SECRET`. `None` for a public client.
+    /// The client secret, from `OKTA_INTROSPECTION_CLIENT_SECRET`. `None` for a public client.
     pub secret: Option<String>,
 }
 
@@ -46,20 +46,14 @@ pub struct Introspection {
 
 /// Introspection failed, so it is unknown whether the token is active. The text contains nothing of
 /// the request or the response but the status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntrospectionError {
     /// The HTTPS client could not be built.
     #[error("could not build the HTTPS client")]
     ClientBuild,
-    /// There was no connection, or the server's certificate could not be verified.
-    #[error("could not connect, or could not verify the server's certificate")]
-    ConnectionFailed,
-    /// It took too long.
-    #[error("timed out")]
-    TimedOut,
-    /// The connection was lost, or the response was not HTTP.
-    #[error("the request failed, or the response is incomplete")]
-    RequestFailed,
+    /// There was no complete response.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// Another status than 200.
     #[error("HTTP status {0}")]
     Status(u16),
@@ -82,18 +76,6 @@ pub enum IntrospectionError {
 impl From<ClientBuildError> for IntrospectionError {
     fn from(_: ClientBuildError) -> Self {
         Self::ClientBuild
-    }
-}
-
-impl From<reqwest::Error> for IntrospectionError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::TimedOut
-        } else if error.is_connect() {
-            Self::ConnectionFailed
-        } else {
-            Self::RequestFailed
-        }
     }
 }
 
@@ -136,7 +118,7 @@ impl Introspection {
             return Err(IntrospectionError::RateLimited { not_before, now });
         }
         let exchange = timeout(HttpsClient::TIMEOUT, self.exchange(token, now));
-        let response = exchange.await.unwrap_or(Err(IntrospectionError::TimedOut))?;
+        let response = exchange.await.unwrap_or(Err(RequestError::TimedOut.into()))?;
         // RFC 7662 §2.2: only `active` is required.
         match JsonObject::parse(&response).ok_or(IntrospectionError::NotAnAnswer)?.raw("active") {
             Some("true") => Ok(true),
@@ -163,7 +145,8 @@ impl Introspection {
             }
             status => return Err(IntrospectionError::Status(status.as_u16())),
         }
-        HttpsClient::read_limited(response, Self::MAX_BYTES).await?.ok_or(IntrospectionError::TooLong)
+        let body = HttpsClient::read_limited(response, Self::MAX_BYTES).await.map_err(RequestError::from)?;
+        body.ok_or(IntrospectionError::TooLong)
     }
 
     fn request(&self, https: &HttpsClient, token: &BearerToken<'_>) -> Result<RequestBuilder, ClientBuildError> {

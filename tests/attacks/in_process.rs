@@ -22,12 +22,19 @@ use crate::table::{good_claims, tables};
 
 pub const NOW: u64 = 1_800_000_000;
 
-/// An authorizer with pinned keys. `rules` replaces the rules file.
-pub fn authorizer(env: &Env, rules: Option<&str>) -> Result<Authorizer, ConfigError> {
-    let variable = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+/// A configuration with pinned keys. `rules` replaces the rules file.
+pub fn config(env: &Env, rules: Option<&str>) -> Result<Config, ConfigError> {
     let read = |path: &str| rules.map_or_else(|| fs::read_to_string(path), |rules| Ok(rules.to_owned()));
-    let config = Config::load(variable, read)?;
-    Ok(Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)))
+    Config::load(env.iter(), read)
+}
+
+/// An authorizer with this configuration.
+pub fn authorizer(env: &Env, rules: Option<&str>) -> Result<Authorizer, ConfigError> {
+    config(env, rules).map(of_config)
+}
+
+pub fn of_config(config: Config) -> Authorizer {
+    Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
 }
 
 /// The decision about any JSON.

@@ -175,7 +175,10 @@ pub fn tables() -> Vec<Table> {
             usual.clone().with("OKTA_AUDIENCE", "api://one, api://two"),
             claims::any_configured_audience_is_accepted
         ),
-        table!(usual.clone().with("OKTA_CLIENT_IDS", claims::CLIENTS), claims::the_client_is_one_of_those_configured),
+        table!(
+            usual.clone().with("OKTA_ALLOWED_CLIENT_IDS", claims::CLIENTS),
+            claims::the_client_is_one_of_those_configured
+        ),
         table!(skew("0"), claims::time_limits::<0>),
         table!(skew("1"), claims::time_limits::<1>),
         table!(skew("60"), claims::time_limits::<60>),

@@ -5,13 +5,17 @@
 //! and Okta is a server, both on loopback. The request counts are exact, and the tests in this
 //! folder assert them for small fleets. The times depend on the machine.
 
-#![expect(clippy::unwrap_used, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
+mod bad_day;
+#[expect(dead_code, reason = "the tests use the other faults")]
+mod fault_proxy;
 mod scenarios;
 
 use std::{future::Future, time::Instant};
 
-use scenarios::{Report, cold_start, flood, outage, rotation, table_down, withdrawal};
+use bad_day::{minute_without_keys, okta_faults, waits};
+use scenarios::{Fleet, Report, cold_start, flood, outage, rotation, table_down, withdrawal};
 
 #[tokio::main]
 async fn main() {
@@ -39,6 +43,32 @@ async fn main() {
         row("Okta is down for 24 h", instances, down).await;
         row("the table is down", instances, table_down(instances)).await;
         println!("<!-- {instances}: {medians}; {ends} -->");
+    }
+    bad_day().await;
+}
+
+/// A minute without keys, and how long calls wait while Okta hangs.
+async fn bad_day() {
+    println!("\n| no keys, 3,000 calls in a minute | Okta | requests to Okta | to the table | longest other call |");
+    println!("|---|---|---:|---:|---:|");
+    for (name, reply) in okta_faults() {
+        for (table, instances, calls) in [("no table, 1 instance", 1, 50), ("a table, 8 instances", 8, 6)] {
+            let fleet = if instances == 1 { Fleet::without_table(1).await } else { Fleet::new(instances).await };
+            let minute = minute_without_keys(&fleet, reply.clone(), calls).await;
+            let (okta, table_requests, longest) = (minute.okta_requests, minute.table_requests, minute.longest_call);
+            println!("| {table} | {name} | {okta} | {table_requests} | {longest:.1?} |");
+        }
+    }
+    let waits = waits().await;
+    println!("\n| Okta hangs | time |\n|---|---:|");
+    for (what, time) in [
+        ("start of a process without keys", waits.start),
+        ("the first call after it", waits.first_call),
+        ("a call that asks Okta, with a slow table", waits.with_slow_table),
+        ("longest call with due keys", waits.due),
+        ("Okta is back: until the next success", waits.recovery),
+    ] {
+        println!("| {what} | {time:.1?} |");
     }
 }
 

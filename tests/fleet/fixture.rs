@@ -8,7 +8,7 @@ use std::sync::{
 
 use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy, VerifyingKey},
 };
 use okta_authorizer_testkit::{
     Failures,
@@ -19,7 +19,10 @@ use okta_authorizer_testkit::{
 };
 use serde_json::Value;
 
-use crate::{fault_proxy::FaultProxy, scenarios::client};
+use crate::{
+    fault_proxy::FaultProxy,
+    scenarios::{SimulatedClock, client},
+};
 
 /// The result of a call, and the number of requests to Okta and to the table that it caused.
 pub type Call = (Result<(), KeyError>, usize, usize);
@@ -44,6 +47,7 @@ pub fn only_main() -> Reply {
 
 pub struct Fixture {
     name: String,
+    clock: SimulatedClock,
     pub okta: Okta,
     pub table: Table,
     pub proxy: FaultProxy,
@@ -63,6 +67,7 @@ impl Fixture {
         let table_requests = Arc::new(AtomicUsize::new(0));
         Self {
             name: name.into(),
+            clock: SimulatedClock::default(),
             okta: Okta::start(only_main()).await,
             client: HttpsClient::new(TrustAnchors::from_pem(&authority().pem).unwrap()),
             shared: KeysTable::new(client(&proxy.endpoint, table_requests.clone()), TABLE.to_owned()),
@@ -85,13 +90,13 @@ impl Fixture {
     /// An instance with another keys endpoint.
     pub fn instance_of(&self, keys_endpoint: &str, refresh_policy: RefreshPolicy) -> KeyStore {
         let endpoint = KeysEndpoint::new(keys_endpoint.parse().unwrap(), self.client.clone());
-        KeyStore::remote(endpoint, Some(self.shared.clone()), refresh_policy)
+        KeyStore::remote(endpoint, Some(self.shared.clone()), refresh_policy, self.clock.clock())
     }
 
     /// An instance that has loaded keys, from the table or from Okta.
     pub async fn started(&self, now: u64) -> KeyStore {
         let instance = self.instance();
-        assert_eq!(instance.key("main", now).await.map(drop), FOUND, "{}: a successful start", self.name);
+        assert_eq!(self.key(&instance, "main", now).await.map(drop), FOUND, "{}: a successful start", self.name);
         self.new_requests();
         instance
     }
@@ -103,9 +108,22 @@ impl Fixture {
         (now.0 - before.0, now.1 - before.1)
     }
 
-    /// Looks a key up.
+    /// Sets the clock and looks a key up.
+    pub async fn key(&self, instance: &KeyStore, kid: &str, now: u64) -> Result<VerifyingKey, KeyError> {
+        self.clock.set(now);
+        instance.key(kid, now).await
+    }
+
+    /// An instance without a table.
+    pub fn instance_without_table(&self) -> KeyStore {
+        let endpoint = KeysEndpoint::new(self.okta.keys_endpoint().parse().unwrap(), self.client.clone());
+        KeyStore::remote(endpoint, None, REFRESH_POLICY, self.clock.clock())
+    }
+
+    /// Looks a key up, and waits for the end of the lookup that it started.
     pub async fn call(&self, instance: &KeyStore, kid: &str, now: u64) -> Call {
-        let result = instance.key(kid, now).await.map(drop);
+        let result = self.key(instance, kid, now).await.map(drop);
+        instance.lookup_ended().await;
         let (okta, table) = self.new_requests();
         (result, okta, table)
     }

@@ -4,13 +4,18 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
 
+mod bad_day;
 mod fault_proxy;
 mod faults;
 mod fixture;
 mod rules;
 mod scenarios;
 
-use scenarios::{Round, cold_start, flood, outage, rotation, table_down, withdrawal};
+use std::time::Duration;
+
+use bad_day::{minute_without_keys, okta_faults, waits};
+use okta_authorizer_testkit::Failures;
+use scenarios::{Fleet, Round, cold_start, flood, outage, rotation, table_down, withdrawal};
 
 const FLEET: usize = 20;
 
@@ -30,7 +35,8 @@ async fn a_rotation_refuses_no_call_and_asks_okta_once() {
 #[tokio::test]
 async fn a_withdrawn_key_is_refused_3_seconds_after_the_refresh() {
     let report = withdrawal(FLEET).await;
-    assert_eq!((report.okta_requests, report.refused_valid), (1, 0));
+    // The refresh, and two because the withdrawn kid is an unknown one now.
+    assert_eq!((report.okta_requests, report.refused_valid), (3, 0));
     assert!(report.all_have_keys_after.is_some_and(|seconds| seconds <= 3), "{report:?}");
 }
 
@@ -53,4 +59,33 @@ async fn an_outage_of_a_day_refuses_no_call_and_ends_by_itself() {
 async fn without_the_table_every_instance_asks_okta_once() {
     let report = table_down(FLEET).await;
     assert_eq!((report.okta_requests, report.refused_valid), (FLEET, 0));
+}
+
+#[tokio::test]
+async fn without_keys_a_fleet_asks_okta_once_in_5_seconds() {
+    let cases = okta_faults().into_iter().flat_map(|case| [(case.clone(), false), (case, true)]);
+    let cases = cases.map(|((name, reply), with_table)| async move {
+        let mut failures = Failures::default();
+        let fleet = if with_table { Fleet::new(3).await } else { Fleet::without_table(1).await };
+        let minute = minute_without_keys(&fleet, reply, 2).await;
+        // From the first second on every 6 s, because the clock has whole seconds.
+        let expected = if name == "429" { 2 } else { 10 };
+        failures.check(minute.okta_requests == expected && minute.faults == 120 * fleet.stores.len(), || {
+            format!("{name}, table {with_table}: {minute:?}")
+        });
+        failures
+    });
+    Failures::run(cases).await.report();
+}
+
+/// The bounds are coarse: they tell a call that waits for Okta's timeout of 2 s from one that does
+/// not. `cargo bench --bench fleet` prints the times.
+#[tokio::test]
+async fn no_call_waits_in_vain_while_okta_hangs() {
+    let waits = waits().await;
+    assert!(waits.start < Duration::from_millis(3_500), "{waits:?}");
+    assert!(waits.first_call < Duration::from_millis(500), "{waits:?}");
+    assert!(waits.with_slow_table < Duration::from_millis(3_500), "{waits:?}");
+    assert!(waits.due < Duration::from_secs(1), "{waits:?}");
+    assert!(waits.recovery < Duration::from_secs(7), "{waits:?}");
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, future::join_all};
-use okta_authorizer::keys::{KeyStore, RefreshPolicy};
+use okta_authorizer::keys::RefreshPolicy;
 use okta_authorizer_testkit::{
     Failures,
     keys::{self, jwks},
@@ -24,66 +24,37 @@ use crate::{
 /// When keys that were fetched at [`START`] are due for a refresh.
 const DUE: u64 = START + 3_600;
 
-/// Looks `kid` up, and drops the lookup during its request to Okta, as if the instance died.
-async fn die_while_refreshing(fixture: &Fixture, instance: &KeyStore, kid: &str, now: u64) {
-    fixture.okta.answer(Reply::Silence);
-    let before = fixture.okta.requests();
-    tokio::select! {
-        answer = instance.key(kid, now) => panic!("Okta answered: {answer:?}"),
-        () = fixture.okta.wait_for_requests(before + 1) => {}
-    }
-    fixture.okta.answer(only_main());
-    fixture.new_requests();
+/// The attributes of a claim whose owner died at once.
+fn claimed_at(seconds: u64) -> Value {
+    json!({ "lease_until": { "N": (seconds + 3).to_string() }, "asked_at": { "N": seconds.to_string() } })
 }
 
 #[tokio::test]
-async fn an_unknown_kid_does_not_bypass_the_lease_of_another() {
+async fn calls_with_due_keys_do_not_wait_for_another_owner() {
     let fixture = Fixture::new("warm").await;
-    let [owner, other] = [fixture.started(START).await, fixture.started(START).await];
-    die_while_refreshing(&fixture, &owner, "main", DUE).await;
-    fixture.expect(&other, &[("main", DUE + 1, (FOUND, 0, 2)), ("new", DUE + 5, (UNKNOWN, 0, 2))]).await;
-}
-
-#[tokio::test]
-async fn a_dead_owners_lease_expires_after_30_seconds() {
-    let fixture = Fixture::new("warm").await;
-    let dead = fixture.started(START).await;
     let [early, late, later] =
         [fixture.started(START).await, fixture.started(START).await, fixture.started(START).await];
-    die_while_refreshing(&fixture, &dead, "main", DUE).await;
-    fixture.expect(&early, &[("main", DUE + 1, (FOUND, 0, 2))]).await;
-    fixture.expect(&late, &[("main", DUE + 29, (FOUND, 0, 2))]).await;
+    fixture.table.put(&with(&fixture.item(&[keys::main()], START), &claimed_at(DUE)));
+    let calls = [("main", DUE + 1, (FOUND, 0, 1)), ("main", DUE + 3, (FOUND, 0, 0)), ("main", DUE + 4, (FOUND, 0, 1))];
+    fixture.expect(&early, &calls).await;
+    // The owner is dead: 30 s after its claim another instance asks.
+    fixture.expect(&late, &[("main", DUE + 29, (FOUND, 0, 1))]).await;
     fixture.expect(&later, &[("main", DUE + 30, (FOUND, 1, 3))]).await;
-    fixture.expect(&early, &[("main", DUE + 31, (FOUND, 0, 1))]).await;
-    // The instance whose lookup was dropped can do lookups again.
-    fixture.expect(&dead, &[("main", DUE + 31, (FOUND, 0, 1))]).await;
+    fixture.expect(&early, &[("main", DUE + 31, (FOUND, 0, 1)), ("main", DUE + 32, (FOUND, 0, 0))]).await;
 }
 
 #[tokio::test]
-async fn without_keys_a_dead_owners_lease_is_taken_over_at_once() {
+async fn without_keys_a_dead_owner_costs_a_pause() {
     let fixture = Fixture::new("cold").await;
-    die_while_refreshing(&fixture, &fixture.instance(), "main", START).await;
-    fixture.expect(&fixture.instance(), &[("main", START + 4, (FOUND, 1, 4))]).await;
-}
-
-#[tokio::test]
-async fn one_instance_takes_over_a_lease_after_all_have_waited() {
-    let fixture = Fixture::new("cold").await;
-    die_while_refreshing(&fixture, &fixture.instance(), "main", START).await;
-    let instances = [fixture.instance(), fixture.instance(), fixture.instance()];
-    let okta_requests = fixture.okta.requests();
-    fixture.new_requests();
-    let take_over = async {
-        fixture.okta.wait_for_requests(okta_requests + 1).await;
-        // Before that, every instance has read the item and tried to acquire the lease, and at
-        // least one has waited: it has read the item again, and tried to take the lease over.
-        let (_, table) = fixture.new_requests();
-        assert!(table >= instances.len() * 2 + 2, "{table} requests to the table");
-    };
-    let calls = join_all(instances.iter().map(|instance| instance.key("main", START)));
-    let (answers, ()) = tokio::join!(calls, take_over);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(fixture.okta.requests(), okta_requests + 1);
+    let claim = without(&fixture.item(&[keys::main()], START), "keys");
+    fixture.table.put(&with(&claim, &claimed_at(START)));
+    let calls = [
+        ("main", START + 3, (UNAVAILABLE, 0, 1)),
+        ("main", START + 5, (UNAVAILABLE, 0, 0)),
+        ("main", START + 6, (FOUND, 1, 3)),
+    ];
+    fixture.expect(&fixture.instance(), &calls).await;
+    fixture.expect(&fixture.instance(), &[("main", START + 6, (FOUND, 0, 1))]).await;
 }
 
 #[tokio::test]
@@ -91,28 +62,42 @@ async fn without_keys_an_instance_waits_for_the_owners_keys() {
     let fixture = Fixture::new("cold").await;
     fixture.okta.answer(only_main().after(Duration::from_millis(400)));
     let instances = [fixture.instance(), fixture.instance()];
-    let answers = join_all(instances.iter().map(|instance| instance.key("main", START))).await;
+    let answers = join_all(instances.iter().map(|instance| fixture.key(instance, "main", START))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(fixture.new_requests().0, 1);
 }
 
 #[tokio::test]
-async fn a_lease_further_ahead_than_any_valid_one_is_ignored() {
-    let mut failures = Failures::default();
+async fn an_item_limits_requests_within_reason() {
+    let number = |seconds: u64| json!({ "N": seconds.to_string() });
+    let (asks, waits) = ((FOUND, 1, 3), (FOUND, 0, 1));
     let cases = [
-        ("no lease", None, (FOUND, 1, 3)),
-        ("expired", Some(DUE), (FOUND, 1, 3)),
-        ("expires in a second", Some(DUE + 1), (FOUND, 0, 2)),
-        ("just acquired", Some(DUE + 30), (FOUND, 0, 2)),
-        ("the longest Retry-After", Some(DUE + 335), (FOUND, 0, 2)),
-        ("a second longer than that", Some(DUE + 336), (FOUND, 1, 3)),
-        ("forever", Some(u64::MAX), (FOUND, 1, 3)),
+        ("nothing", json!({}), asks),
+        ("an owner at work", claimed_at(DUE), waits),
+        ("an owner whose clock is 5 s ahead", claimed_at(DUE + 5), waits),
+        ("an owner whose clock is 6 s ahead", claimed_at(DUE + 6), asks),
+        ("a failure 29 s ago", json!({ "asked_at": number(DUE - 29) }), waits),
+        ("a failure 30 s ago", json!({ "asked_at": number(DUE - 30) }), asks),
+        ("a failure in the far future", json!({ "asked_at": number(u64::MAX) }), asks),
+        ("a second too early for Okta", json!({ "not_before": number(DUE + 1) }), waits),
+        ("a fraction of a second too early", json!({ "not_before": { "N": format!("{DUE}.5") } }), waits),
+        ("Okta's own time has come", json!({ "not_before": number(DUE) }), asks),
+        ("as far ahead as possible", json!({ "not_before": number(DUE + 305) }), waits),
+        ("further ahead", json!({ "not_before": number(DUE + 306) }), asks),
+        ("a lease of an earlier version", json!({ "lease_until": number(DUE + 2) }), asks),
+        ("an endless lease", with(&claimed_at(DUE - 40), &json!({ "lease_until": number(u64::MAX) })), asks),
+        (
+            "text",
+            json!({ "asked_at": { "S": "now" }, "not_before": { "S": "never" }, "lease_until": { "S": "" } }),
+            asks,
+        ),
+        ("a negative number", json!({ "asked_at": { "N": "-1" }, "not_before": { "N": "-1" } }), asks),
     ];
-    for (name, lease_until, expected) in cases {
+    let mut failures = Failures::default();
+    for (name, attributes, expected) in cases {
         let fixture = Fixture::new(name).await;
         let item = without(&fixture.item(&[keys::main()], START), "lease_until");
-        let leased = lease_until.map(|until| with(&item, &json!({ "lease_until": { "N": until.to_string() } })));
-        fixture.table.put(&leased.unwrap_or(item));
+        fixture.table.put(&with(&item, &attributes));
         fixture.check(&mut failures, &fixture.instance(), &[("main", DUE, expected)]).await;
     }
     failures.report();
@@ -129,8 +114,9 @@ async fn a_refresh_does_not_overwrite_newer_keys_in_the_table() {
         fixture.table.put(&fixture.item(&[keys::main(), keys::second()], DUE + 1));
         gate.send_replace(true);
     };
-    let (result, ()) = tokio::join!(instance.key("main", DUE), newer_keys);
+    let (result, ()) = tokio::join!(fixture.key(&instance, "main", DUE), newer_keys);
     assert_eq!(result.map(drop), FOUND);
+    instance.lookup_ended().await;
     assert_eq!(fixture.stored_at(), Some(DUE + 1));
 }
 
@@ -139,21 +125,22 @@ async fn concurrent_calls_share_one_lookup() {
     let mut failures = Failures::default();
     let cases: [(&str, Reply, bool, Call); 6] = [
         ("an unknown kid, Okta up", only_main(), true, (UNKNOWN, 1, 3)),
-        ("an unknown kid, Okta down", Reply::HangUp, true, (UNKNOWN, 1, 2)),
-        ("an unknown kid, Okta silent", Reply::Silence, true, (UNKNOWN, 1, 2)),
+        ("an unknown kid, Okta down", Reply::HangUp, true, (UNKNOWN, 1, 3)),
+        ("an unknown kid, Okta silent", Reply::Silence, true, (UNKNOWN, 1, 3)),
         ("no keys, Okta up", only_main(), false, (UNKNOWN, 1, 3)),
-        ("no keys, Okta down", Reply::HangUp, false, (UNAVAILABLE, 1, 2)),
-        ("no keys, Okta silent", Reply::Silence, false, (UNAVAILABLE, 1, 2)),
+        ("no keys, Okta down", Reply::HangUp, false, (UNAVAILABLE, 1, 3)),
+        ("no keys, Okta silent", Reply::Silence, false, (UNAVAILABLE, 1, 3)),
     ];
     for (name, reply, warm, expected) in cases {
         let fixture = Fixture::new(name).await;
         let instance = if warm { fixture.started(START).await } else { fixture.instance() };
         fixture.okta.answer(reply);
         let answers = join_all((0..100).map(|call| {
-            let instance = &instance;
-            async move { instance.key(&format!("forged-{call}"), START + 100).await.map(drop) }
+            let (fixture, instance) = (&fixture, &instance);
+            async move { fixture.key(instance, &format!("forged-{call}"), START + 100).await.map(drop) }
         }))
         .await;
+        instance.lookup_ended().await;
         let (okta, table) = fixture.new_requests();
         failures.check(answers.iter().all(|answer| *answer == expected.0), || format!("{name}: {answers:?}"));
         failures.check((okta, table) == (expected.1, expected.2), || {
@@ -168,13 +155,13 @@ async fn concurrent_calls_with_a_new_kid_share_one_lookup() {
     let fixture = Fixture::new("rotation").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])).after(Duration::from_millis(100)));
-    let answers = join_all((0..100).map(|_| instance.key("second", START + 100))).await;
+    let answers = join_all((0..100).map(|_| fixture.key(&instance, "second", START + 100))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(fixture.new_requests(), (1, 3));
 }
 
 #[tokio::test]
-async fn a_call_with_a_cached_key_never_waits_for_a_lookup() {
+async fn a_call_with_a_cached_key_does_not_wait_for_another_call() {
     let fixture = Fixture::new("silent Okta").await;
     let instance = fixture.started(START).await;
     fixture.okta.answer(Reply::Silence);
@@ -183,36 +170,81 @@ async fn a_call_with_a_cached_key_never_waits_for_a_lookup() {
         let others = async {
             fixture.okta.wait_for_requests(okta_requests + 1).await;
             for _ in 0..100 {
-                let result = instance.key("main", now).now_or_never().expect("the call does not wait");
+                let result = fixture.key(&instance, "main", now).now_or_never().expect("the call does not wait");
                 assert_eq!(result.map(drop), FOUND);
             }
         };
-        let (result, ()) = tokio::join!(instance.key(kid, now), others);
-        assert_eq!((result.map(drop), fixture.new_requests()), (expected, (1, 2)));
+        let (result, ()) = tokio::join!(fixture.key(&instance, kid, now), others);
+        instance.lookup_ended().await;
+        assert_eq!((result.map(drop), fixture.new_requests()), (expected, (1, 3)));
     }
-}
-
-/// A 429 with `Retry-After`. Its keys must not be used.
-fn rate_limited(seconds: impl std::fmt::Display) -> Reply {
-    Reply::status(format!("429 Too Many Requests\r\nretry-after: {seconds}\r\n"), jwks(&[keys::attacker()]).to_string())
 }
 
 #[tokio::test]
-async fn a_retry_after_applies_to_the_whole_fleet() {
-    // The header's value, and the number of seconds without a request.
-    for (value, seconds) in [("100", 100), (" 2 ", 2), ("300", 300), ("301", 300), ("99999999999", 300), ("0", 1)] {
-        let fixture = Fixture::new(format!("cold, {value:?}")).await;
-        fixture.okta.answer(rate_limited(value));
+async fn a_refresh_of_due_keys_goes_on_after_the_call() {
+    let fixture = Fixture::new("slow Okta").await;
+    let instance = fixture.started(START).await;
+    let gate = watch::Sender::new(false);
+    fixture.okta.answer(Reply::keys(&jwks(&[keys::second()])).when_open(&gate));
+    // Okta does not answer before the call has returned.
+    assert_eq!(fixture.key(&instance, "main", DUE).await.map(drop), FOUND);
+    assert_eq!(fixture.stored_at(), Some(START));
+    gate.send_replace(true);
+    instance.lookup_ended().await;
+    assert_eq!((fixture.new_requests(), fixture.stored_at()), ((1, 3), Some(DUE)));
+    fixture.expect(&instance, &[("second", DUE + 1, (FOUND, 0, 0))]).await;
+}
+
+/// A refusal with these header lines. Its keys must not be used.
+fn refusal(status: &str, headers: &str) -> Reply {
+    Reply::status(format!("{status}\r\n{headers}"), jwks(&[keys::attacker()]).to_string())
+}
+
+fn rate_limited(seconds: u64) -> Reply {
+    refusal("429 Too Many Requests", &format!("retry-after: {seconds}\r\n"))
+}
+
+#[tokio::test]
+async fn oktas_own_time_applies_to_the_whole_fleet() {
+    const LIMITED: &str = "429 Too Many Requests";
+    const UNAVAILABLE_NOW: &str = "503 Service Unavailable";
+    let reset = |seconds: u64| format!("x-rate-limit-reset: {}\r\n", START + seconds);
+    // START is Fri, 15 Jan 2027 08:00:00 GMT. The last column: seconds without a request.
+    let cases = [
+        (LIMITED, String::new(), 30),
+        (LIMITED, "retry-after: 100\r\n".to_owned(), 101),
+        (LIMITED, "retry-after:  2 \r\n".to_owned(), 6),
+        (LIMITED, "retry-after: 0\r\n".to_owned(), 6),
+        (LIMITED, "retry-after: 300\r\n".to_owned(), 300),
+        (LIMITED, "retry-after: 99999999999\r\n".to_owned(), 300),
+        (LIMITED, "retry-after: soon\r\n".to_owned(), 30),
+        (LIMITED, "retry-after: Fri, 15 Jan 2027 08:00:50 GMT\r\n".to_owned(), 50),
+        (LIMITED, "retry-after: Fri, 15 Jan 2027 07:00:00 GMT\r\n".to_owned(), 6),
+        (LIMITED, reset(40), 40),
+        (LIMITED, reset(20) + &reset(45), 45),
+        (LIMITED, reset(9_999), 300),
+        (UNAVAILABLE_NOW, reset(40), 40),
+        (UNAVAILABLE_NOW, "retry-after: 100\r\n".to_owned(), 101),
+        (UNAVAILABLE_NOW, String::new(), 6),
+        ("500 Internal Server Error", reset(40), 6),
+        ("404 Not Found", String::new(), 6),
+    ];
+    let cases = cases.into_iter().map(|(status, headers, seconds)| async move {
+        let mut failures = Failures::default();
+        let fixture = Fixture::new(format!("{status}, {headers:?}")).await;
+        fixture.okta.answer(refusal(status, &headers));
         let (first, second, third) = (fixture.instance(), fixture.instance(), fixture.instance());
-        fixture.expect(&first, &[("main", START, (UNAVAILABLE, 1, 3))]).await;
+        fixture.check(&mut failures, &first, &[("main", START, (UNAVAILABLE, 1, 3))]).await;
         fixture.okta.answer(only_main());
         let last = START + seconds - 1;
-        fixture.expect(&first, &[("main", last, (UNAVAILABLE, 0, 1))]).await;
-        fixture.expect(&second, &[("main", last, (UNAVAILABLE, 0, 2))]).await;
-        fixture.expect(&second, &[("main", last + 1, (FOUND, 1, 4))]).await;
-        fixture.expect(&first, &[("main", last + 1, (FOUND, 0, 1))]).await;
-        fixture.expect(&third, &[("main", last + 1, (FOUND, 0, 1))]).await;
-    }
+        fixture.check(&mut failures, &first, &[("main", last, (UNAVAILABLE, 0, 1))]).await;
+        fixture.check(&mut failures, &second, &[("main", last, (UNAVAILABLE, 0, 1))]).await;
+        fixture.check(&mut failures, &second, &[("main", last + 1, (FOUND, 1, 3))]).await;
+        fixture.check(&mut failures, &first, &[("main", last + 1, (FOUND, 0, 1))]).await;
+        fixture.check(&mut failures, &third, &[("main", last + 1, (FOUND, 0, 1))]).await;
+        failures
+    });
+    Failures::run(cases).await.report();
 }
 
 #[tokio::test]
@@ -222,13 +254,13 @@ async fn a_retry_after_refuses_no_call_with_a_cached_key() {
     fixture.okta.answer(rate_limited(100));
     fixture.expect(&first, &[("main", DUE, (FOUND, 1, 3)), ("main", DUE + 50, (FOUND, 0, 1))]).await;
     let other_calls =
-        [("main", DUE + 20, (FOUND, 0, 2)), ("forged", DUE + 60, (UNKNOWN, 0, 2)), ("main", DUE + 99, (FOUND, 0, 2))];
+        [("main", DUE + 20, (FOUND, 0, 1)), ("forged", DUE + 60, (UNKNOWN, 0, 1)), ("main", DUE + 99, (FOUND, 0, 1))];
     fixture.expect(&second, &other_calls).await;
     // A new instance uses the keys in the table.
-    fixture.expect(&fixture.instance(), &[("main", DUE + 70, (FOUND, 0, 2))]).await;
+    fixture.expect(&fixture.instance(), &[("main", DUE + 70, (FOUND, 0, 1))]).await;
     fixture.okta.answer(only_main());
-    fixture.expect(&second, &[("main", DUE + 135, (FOUND, 1, 3))]).await;
-    fixture.expect(&first, &[("main", DUE + 136, (FOUND, 0, 1))]).await;
+    fixture.expect(&second, &[("main", DUE + 109, (FOUND, 1, 3))]).await;
+    fixture.expect(&first, &[("main", DUE + 110, (FOUND, 0, 1))]).await;
 }
 
 #[tokio::test]
@@ -237,9 +269,11 @@ async fn without_the_table_a_retry_after_applies_to_one_instance() {
     fixture.proxy.set(TableFault::HangUp);
     fixture.okta.answer(rate_limited(100));
     let instance = fixture.instance();
-    fixture.expect(&instance, &[("main", START, (UNAVAILABLE, 1, 1)), ("main", START + 99, (UNAVAILABLE, 0, 1))]).await;
+    fixture
+        .expect(&instance, &[("main", START, (UNAVAILABLE, 1, 1)), ("main", START + 100, (UNAVAILABLE, 0, 1))])
+        .await;
     fixture.okta.answer(only_main());
-    fixture.expect(&instance, &[("main", START + 100, (FOUND, 1, 1))]).await;
+    fixture.expect(&instance, &[("main", START + 101, (FOUND, 1, 1))]).await;
 }
 
 #[tokio::test]
@@ -251,9 +285,10 @@ async fn after_a_refresh_every_instance_refuses_a_withdrawn_key() {
         fixture.expect(instance, &[("main", DUE - 1, (FOUND, 0, 0))]).await;
     }
     let [first, second, third] = &fleet;
-    fixture.expect(first, &[("main", DUE, (UNKNOWN, 1, 3)), ("main", DUE + 9, (UNKNOWN, 0, 1))]).await;
-    fixture.expect(second, &[("main", DUE, (UNKNOWN, 0, 1)), ("second", DUE, (FOUND, 0, 0))]).await;
-    fixture.expect(third, &[("second", DUE + 5, (FOUND, 0, 1)), ("main", DUE + 5, (UNKNOWN, 0, 0))]).await;
+    fixture.expect(first, &[("main", DUE, (UNKNOWN, 1, 3))]).await;
+    // The withdrawn kid is an unknown one now, and has their budget.
+    fixture.expect(second, &[("main", DUE, (UNKNOWN, 1, 3)), ("second", DUE, (FOUND, 0, 0))]).await;
+    fixture.expect(third, &[("second", DUE + 5, (FOUND, 0, 1)), ("main", DUE + 5, (UNKNOWN, 1, 3))]).await;
     for instance in &fleet {
         let (answer, okta, _) = fixture.call(instance, "main", DUE + 9).await;
         assert_eq!((answer, okta), (UNKNOWN, 0));
@@ -303,34 +338,32 @@ async fn an_instance_applies_its_own_limits_to_an_item() {
     let calls = [
         ("main", START + 100, (FOUND, 0, 1)),
         ("main", START + 899, (FOUND, 0, 0)),
-        ("main", START + 900, (FOUND, 1, 2)),
-        ("main", START + 1_799, (FOUND, 1, 2)),
-        ("main", START + 1_840, (UNAVAILABLE, 1, 2)),
+        ("main", START + 900, (FOUND, 1, 3)),
+        ("main", START + 1_799, (FOUND, 1, 3)),
+        ("main", START + 1_840, (UNAVAILABLE, 1, 3)),
     ];
     fixture.expect(&strict, &calls).await;
     let lax = fixture.instance_with(RefreshPolicy { refresh_seconds: 7_200, max_stale_seconds: 172_800 });
     // The limits in the item also apply.
-    fixture.expect(&lax, &[("main", START + 3_599, (FOUND, 0, 1)), ("main", START + 3_600, (FOUND, 1, 2))]).await;
-    fixture.expect(&lax, &[("main", START + 86_400, (UNAVAILABLE, 1, 2))]).await;
+    fixture.expect(&lax, &[("main", START + 3_599, (FOUND, 0, 1)), ("main", START + 3_600, (FOUND, 1, 3))]).await;
+    fixture.expect(&lax, &[("main", START + 86_400, (UNAVAILABLE, 1, 3))]).await;
 }
 
 #[tokio::test]
 async fn an_item_newer_than_the_cache_replaces_it_at_a_lookup() {
     let fixture = Fixture::new("newer").await;
     let instance = fixture.started(START).await;
+    fixture.okta.answer(Reply::HangUp);
     fixture.table.put(&fixture.item(&[keys::second()], START + 50));
     let calls = [
         ("main", START + 51, (FOUND, 0, 0)),
         ("second", START + 52, (FOUND, 0, 1)),
-        ("main", START + 53, (UNKNOWN, 0, 1)),
+        ("main", START + 53, (UNKNOWN, 1, 3)),
+        // The item's `fetched_at` determines when the keys are due.
+        ("second", START + 3_649, (FOUND, 0, 0)),
+        ("second", START + 3_650, (FOUND, 1, 3)),
     ];
-    fixture.expect(&instance, &calls[..2]).await;
-    // The cooldown of lookups for a kid applies whether the kid was found or not.
-    fixture.expect(&instance, &[("main", START + 53, (UNKNOWN, 0, 0)), ("main", START + 62, (UNKNOWN, 0, 1))]).await;
-    // The item's `fetched_at` determines when the keys are due.
-    fixture
-        .expect(&instance, &[("second", START + 3_649, (FOUND, 0, 0)), ("main", START + 3_650, (FOUND, 1, 3))])
-        .await;
+    fixture.expect(&instance, &calls).await;
 }
 
 #[tokio::test]
@@ -339,63 +372,60 @@ async fn an_item_older_than_the_cache_is_ignored() {
     let instance = fixture.started(START).await;
     fixture.table.put(&without(&fixture.item(&[keys::second()], START - 1), "lease_until"));
     let calls = [
-        ("second", START + 10, (UNKNOWN, 0, 1)),
-        ("main", START + 10, (FOUND, 0, 0)),
         // This instance asks Okta and replaces the item.
-        ("second", START + 30, (UNKNOWN, 1, 3)),
+        ("second", START + 10, (UNKNOWN, 1, 3)),
+        ("main", START + 10, (FOUND, 0, 0)),
     ];
     fixture.expect(&instance, &calls).await;
-    assert_eq!(fixture.stored_at(), Some(START + 30));
+    assert_eq!(fixture.stored_at(), Some(START + 10));
 }
 
 #[tokio::test]
-async fn cooldowns_end_at_their_exact_second() {
-    let fixture = Fixture::new("cooldowns").await;
+async fn unknown_kids_have_a_budget_of_3_requests_a_minute() {
+    let fixture = Fixture::new("budget").await;
     let instance = fixture.started(START).await;
     let forged = [
-        // Okta is not asked for a kid within 30 s of a refresh. The table is read every 10 s.
-        ("f0", START, (UNKNOWN, 0, 1)),
-        ("f1", START + 9, (UNKNOWN, 0, 0)),
-        ("f2", START + 10, (UNKNOWN, 0, 1)),
-        ("f3", START + 20, (UNKNOWN, 0, 1)),
-        ("f4", START + 29, (UNKNOWN, 0, 0)),
-        ("f5", START + 30, (UNKNOWN, 1, 3)),
-        ("f6", START + 39, (UNKNOWN, 0, 0)),
-        ("f7", START + 40, (UNKNOWN, 0, 1)),
-        ("f8", START + 59, (UNKNOWN, 0, 1)),
-        ("f9", START + 69, (UNKNOWN, 1, 3)),
-        ("main", START + 70, (FOUND, 0, 0)),
+        // Two requests at once, then one in 31 s. Four lookups at once, then one in 10 s.
+        ("f0", START, (UNKNOWN, 1, 3)),
+        ("f1", START, (UNKNOWN, 1, 3)),
+        ("f2", START, (UNKNOWN, 0, 1)),
+        ("f3", START, (UNKNOWN, 0, 1)),
+        ("f4", START, (UNKNOWN, 0, 0)),
+        ("f5", START + 9, (UNKNOWN, 0, 0)),
+        ("f6", START + 10, (UNKNOWN, 0, 1)),
+        ("f7", START + 30, (UNKNOWN, 0, 1)),
+        ("f8", START + 31, (UNKNOWN, 1, 3)),
+        ("f9", START + 61, (UNKNOWN, 0, 1)),
+        ("f10", START + 62, (UNKNOWN, 1, 3)),
+        ("main", START + 63, (FOUND, 0, 0)),
     ];
     fixture.expect(&instance, &forged).await;
-    // Failed requests have the same cooldown.
+    // The budget is the fleet's: a new instance has none.
+    fixture.expect(&fixture.instance(), &[("f11", START + 64, (UNKNOWN, 0, 1))]).await;
+    // A failure has a pause of 5.5 s as well.
     fixture.okta.answer(Reply::HangUp);
     let failing = [
-        ("f0", START + 99, (UNKNOWN, 1, 2)),
-        ("f1", START + 108, (UNKNOWN, 0, 0)),
-        ("f2", START + 109, (UNKNOWN, 0, 1)),
-        ("f3", START + 119, (UNKNOWN, 0, 1)),
-        ("f4", START + 128, (UNKNOWN, 0, 0)),
-        ("f5", START + 129, (UNKNOWN, 1, 2)),
-        ("main", START + 130, (FOUND, 0, 0)),
+        ("f0", START + 200, (UNKNOWN, 1, 3)),
+        ("f1", START + 205, (UNKNOWN, 0, 1)),
+        ("f2", START + 206, (UNKNOWN, 1, 3)),
+        ("f3", START + 230, (UNKNOWN, 0, 1)),
+        ("f4", START + 231, (UNKNOWN, 1, 3)),
+        ("main", START + 232, (FOUND, 0, 0)),
     ];
     fixture.expect(&instance, &failing).await;
 }
 
 #[tokio::test]
-async fn a_rotation_is_picked_up_within_40_seconds() {
-    // The seconds after the start of the first call with the new kid, and of the first that finds
-    // it.
-    for (first, found) in [(30, 30), (31, 31), (29, 39), (20, 30), (21, 31), (0, 30)] {
-        let fixture = Fixture::new(format!("first call after {first} s")).await;
-        let instance = fixture.started(START).await;
+async fn a_rotation_is_accepted_by_the_first_call_after_a_forged_kid() {
+    for (with_table, calls) in [(true, [(1, 3), (1, 3), (0, 0)]), (false, [(1, 0), (1, 0), (0, 0)])] {
+        let fixture = Fixture::new(format!("table: {with_table}")).await;
+        let instance = if with_table { fixture.instance() } else { fixture.instance_without_table() };
+        assert_eq!(fixture.call(&instance, "main", START).await.0, FOUND);
+        let [forged, rotated, again] = calls;
+        fixture.expect(&instance, &[("forged", START + 1, (UNKNOWN, forged.0, forged.1))]).await;
         fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])));
-        let mut calls = Vec::new();
-        for second in first..=found {
-            let reads_table = (second - first) % 10 == 0;
-            calls.push(("second", START + second, (UNKNOWN, 0, usize::from(reads_table))));
-        }
-        *calls.last_mut().unwrap() = ("second", START + found, (FOUND, 1, 3));
-        calls.push(("second", START + found, (FOUND, 0, 0)));
+        let calls =
+            [("second", START + 1, (FOUND, rotated.0, rotated.1)), ("second", START + 1, (FOUND, again.0, again.1))];
         fixture.expect(&instance, &calls).await;
     }
 }
@@ -406,17 +436,16 @@ async fn issuers_do_not_touch_each_others_items_in_the_table() {
     let other = Okta::start(Reply::keys(&jwks(&[keys::second()]))).await;
     let (one, two) = (fixture.instance(), fixture.instance_of(&other.keys_endpoint(), REFRESH_POLICY));
     let item_of_two = || fixture.table.item(&other.keys_endpoint());
-    fixture.expect(&one, &[("main", START, (FOUND, 1, 3)), ("second", START, (UNKNOWN, 0, 1))]).await;
+    fixture.expect(&one, &[("main", START, (FOUND, 1, 3))]).await;
     assert_eq!(item_of_two(), None);
-    fixture.expect(&two, &[("second", START + 1, (FOUND, 0, 3)), ("main", START + 1, (UNKNOWN, 0, 1))]).await;
-    assert_eq!((fixture.stored_at(), other.requests()), (Some(START), 1));
+    fixture.expect(&two, &[("second", START + 1, (FOUND, 0, 3)), ("main", START + 1, (UNKNOWN, 0, 3))]).await;
+    assert_eq!((fixture.stored_at(), other.requests()), (Some(START), 2));
     let untouched = item_of_two().unwrap();
 
-    // A dead owner's lease, a Retry-After and an unusable item of one issuer do not affect the
-    // other.
-    die_while_refreshing(&fixture, &one, "main", DUE).await;
-    fixture.expect(&two, &[("second", DUE + 1, (FOUND, 0, 3))]).await;
-    assert_eq!(other.requests(), 2);
+    // A claim, a Retry-After and an unusable item of one issuer do not affect the other.
+    fixture.table.put(&with(&fixture.item(&[keys::main()], START), &claimed_at(DUE + 1)));
+    fixture.expect(&two, &[("second", DUE + 2, (FOUND, 0, 3))]).await;
+    assert_eq!(other.requests(), 3);
     assert_ne!(item_of_two().unwrap(), untouched);
     let untouched = item_of_two().unwrap();
 
@@ -424,7 +453,7 @@ async fn issuers_do_not_touch_each_others_items_in_the_table() {
     fixture.expect(&one, &[("main", DUE + 40, (FOUND, 1, 3))]).await;
     assert_eq!(item_of_two().unwrap(), untouched);
     fixture.expect(&two, &[("forged", DUE + 41, (UNKNOWN, 0, 3))]).await;
-    assert_eq!(other.requests(), 3);
+    assert_eq!(other.requests(), 4);
 
     let unusable: Value =
         with(&item(&fixture.okta.keys_endpoint(), &jwks(&[keys::second()]), DUE, 0), &json!({ "keys": { "S": "" } }));

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
 use futures_util::{FutureExt, future::join_all};
 use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
-    keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
+    keys::{Clock, KeyError, KeyStore, KeysEndpoint, KeysTable, RefreshPolicy},
 };
 use okta_authorizer_testkit::{
     keys,
@@ -27,18 +27,39 @@ use okta_authorizer_testkit::{
     table::{TABLE, Table, closed_port},
 };
 
+use crate::fault_proxy::{FaultProxy, TableFault};
+
 /// The simulated second in which every scenario starts.
 pub const START: u64 = 1_800_000_000;
 /// How long Okta takes to respond.
 const DELAY: Duration = Duration::from_millis(150);
 
+/// A clock that goes on only when a test sets it.
+#[derive(Clone, Default)]
+pub struct SimulatedClock(Arc<AtomicU64>);
+
+impl SimulatedClock {
+    pub fn set(&self, seconds: u64) {
+        self.0.store(seconds * 1_000, Ordering::SeqCst);
+    }
+
+    pub fn set_millis(&self, millis: u64) {
+        self.0.store(millis, Ordering::SeqCst);
+    }
+
+    pub fn clock(&self) -> Clock {
+        let millis = self.0.clone();
+        Arc::new(move || millis.load(Ordering::SeqCst))
+    }
+}
+
 /// `N` instances, their table and their Okta.
 pub struct Fleet {
     pub okta: Okta,
     pub stores: Vec<KeyStore>,
+    clock: SimulatedClock,
     table_requests: Arc<AtomicUsize>,
-    /// Dropping it closes the port.
-    _table: Option<Table>,
+    table: Option<(Table, FaultProxy)>,
 }
 
 /// The results of one call per instance.
@@ -97,38 +118,62 @@ impl Fleet {
     /// Instances that have not loaded keys, an empty table, and an Okta with the key `main`.
     pub async fn new(instances: usize) -> Self {
         let table = Table::start().await;
-        let endpoint = table.endpoint.clone();
-        Self::with_table(instances, Some(table), Some(endpoint)).await
+        let proxy = FaultProxy::start(table.address).await;
+        let endpoint = proxy.endpoint.clone();
+        Self::with_table(instances, Some((table, proxy)), Some(endpoint)).await
     }
 
     /// Instances whose table refuses connections.
-    pub async fn without_table(instances: usize) -> Self {
+    pub async fn table_down(instances: usize) -> Self {
         Self::with_table(instances, None, Some(closed_port().await)).await
     }
 
-    async fn with_table(instances: usize, table: Option<Table>, endpoint: Option<String>) -> Self {
+    /// Instances without a table.
+    pub async fn without_table(instances: usize) -> Self {
+        Self::with_table(instances, None, None).await
+    }
+
+    async fn with_table(instances: usize, table: Option<(Table, FaultProxy)>, endpoint: Option<String>) -> Self {
         let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY)).await;
         let table_requests = Arc::new(AtomicUsize::new(0));
         let shared =
             endpoint.map(|endpoint| KeysTable::new(client(&endpoint, table_requests.clone()), TABLE.to_owned()));
+        let clock = SimulatedClock::default();
         let refresh_policy = RefreshPolicy { refresh_seconds: 3_600, max_stale_seconds: 86_400 };
         let stores = (0..instances)
             .map(|_| {
                 let client = HttpsClient::new(TrustAnchors::Embedded);
                 let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
-                KeyStore::remote(endpoint, shared.clone(), refresh_policy)
+                KeyStore::remote(endpoint, shared.clone(), refresh_policy, clock.clock())
             })
             .collect();
-        Self { okta, stores, table_requests, _table: table }
+        Self { okta, stores, clock, table_requests, table }
+    }
+
+    /// What the table does from now on.
+    pub fn set_table_fault(&self, fault: TableFault) {
+        if let Some((_, proxy)) = &self.table {
+            proxy.set(fault);
+        }
+    }
+
+    pub fn set_clock(&self, seconds: u64) {
+        self.clock.set(seconds);
+    }
+
+    pub fn set_clock_millis(&self, millis: u64) {
+        self.clock.set_millis(millis);
     }
 
     /// All instances start at once.
     pub async fn start(&self, now: u64) {
+        self.clock.set(now);
         join_all(self.stores.iter().map(|store| store.load(now))).await;
     }
 
-    /// Looks the same key up in all instances at once.
+    /// Looks the same key up in all instances at once, and waits for the end of all lookups.
     pub async fn round(&self, kid: &str, now: u64) -> Round {
+        self.clock.set(now);
         let mut round = Round::default();
         for result in join_all(self.stores.iter().map(|store| store.key(kid, now))).await {
             match result {
@@ -137,6 +182,8 @@ impl Fleet {
                 Err(KeyError::Unavailable) => round.unavailable += 1,
             }
         }
+        // The clock must not go on during a lookup that took less than a second.
+        join_all(self.stores.iter().map(KeyStore::lookup_ended)).await;
         round
     }
 
@@ -168,7 +215,7 @@ pub async fn cold_start(instances: usize) -> Report {
 
 /// The same without a table.
 pub async fn table_down(instances: usize) -> Report {
-    let fleet = Fleet::without_table(instances).await;
+    let fleet = Fleet::table_down(instances).await;
     fleet.start(START).await;
     let round = fleet.round("main", START).await;
     fleet.report((0, 0), instances - round.found, Some(0))
@@ -239,6 +286,7 @@ impl Fleet {
         let share = |count: usize, part: usize, parts: usize| count / parts + usize::from(part < count % parts);
         for second in 0..60 {
             let (forged, valid) = (share(forged, second, 60), share(valid, second, 60));
+            self.clock.set(from + second as u64);
             let calls = self.stores.iter().enumerate().map(|(instance, store)| {
                 let n = self.stores.len();
                 calls(store, share(forged, instance, n), share(valid, instance, n), from + second as u64)

@@ -87,7 +87,7 @@ async fn no_header_that_a_caller_can_choose_ends_the_process() {
         authorizer.wait_for_polls(polls).await;
         let lines = authorizer.stop().await;
         assert_eq!(lines.iter().filter(|line| line.contains(r#""outcome":"allow""#)).count(), decisions);
-        assert_eq!(lines.len(), decisions, "only decision lines: {lines:#?}");
+        assert_eq!(lines.len(), 1 + decisions, "only the start and the decisions: {lines:#?}");
     }
 }
 
@@ -115,7 +115,7 @@ async fn an_answer_that_is_not_an_event_ends_the_process() {
             assert!(authorizer.invoke(good.clone()).await.allows(&arn("GET /apps")), "the control of {name}");
             let ended = authorizer.end_by(delivery.clone(), good.clone()).await;
             assert_eq!(ended.status.code(), Some(1), "{name}: {ended:#?}");
-            let [decision, end] = &ended.lines[..] else { panic!("{name}: {:#?}", ended.lines) };
+            let [_start, decision, end] = &ended.lines[..] else { panic!("{name}: {:#?}", ended.lines) };
             assert!(decision.contains(r#""outcome":"allow""#), "{name}: {decision}");
             assert_eq!(*end, format!("the runtime stopped: {problem}"), "{name}");
         }
@@ -134,7 +134,7 @@ async fn a_rejected_answer_is_a_line_and_the_process_goes_on() {
     }
     let lines = authorizer.stop().await;
     let errors: Vec<_> = lines.iter().filter(|line| line.contains("ERROR")).collect();
-    assert_eq!((errors.len(), lines.len()), (10, 30), "{lines:#?}");
+    assert_eq!((errors.len(), lines.len()), (10, 31), "{lines:#?}");
     assert!(errors.iter().all(|line| line.contains("the Runtime API rejected the answer")), "{errors:#?}");
 }
 
@@ -147,7 +147,7 @@ async fn while_there_is_no_event_the_process_asks_again() {
         }
         assert!(authorizer.invoke(event(&bearer(&json!({})))).await.allows(&arn("GET /apps")));
         let lines = authorizer.stop().await;
-        assert_eq!(lines.len(), 1, "one decision: {lines:#?}");
+        assert_eq!(lines.len(), 2, "the start and one decision: {lines:#?}");
     }
 }
 
@@ -161,7 +161,7 @@ async fn a_process_without_its_runtime_api_ends() {
         assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
         let end = ended.lines.last().unwrap();
         assert!(end.starts_with("the runtime stopped: client error (SendRequest)"), "{ended:#?}");
-        assert_eq!(ended.lines.len(), 2, "the decision and the end: {ended:#?}");
+        assert_eq!(ended.lines.len(), 3, "the start, the decision and the end: {ended:#?}");
     }
 }
 

@@ -31,7 +31,7 @@ pub const INACTIVE: &str = r#"{"active":false}"#;
 
 /// Introspection as a public client.
 pub fn introspecting(env: Env) -> Env {
-    env.with("OKTA_INTROSPECT", "true").with("OKTA_CLIENT_ID", CLIENT)
+    env.with("OKTA_INTROSPECTION_CLIENT_ID", CLIENT)
 }
 
 /// An Okta that publishes the main key and finds every token active.
@@ -103,13 +103,15 @@ async fn a_client_authenticates_by_its_id_or_by_http_basic() {
     // colon.
     let clients = [
         (CLIENT, "", None),
-        ("0oa gate&way=+%2B/é", "", None),
+        ("0oagate&way=+%2B/é", "", None),
         (CLIENT, "plainsecret-_.*", Some("0oagateway:plainsecret-_.*")),
         (CLIENT, "a:b/c+d e&f=g%h", Some("0oagateway:a%3Ab%2Fc%2Bd+e%26f%3Dg%25h")),
         ("0oa:gate", "~é\"'", Some("0oa%3Agate:%7E%C3%A9%22%27")),
     ];
     for (number, (id, secret, credentials)) in clients.into_iter().enumerate() {
-        let env = introspecting(Env::okta(&[&okta])).with("OKTA_CLIENT_ID", id).with("OKTA_CLIENT_SECRET", secret);
+        let env = Env::okta(&[&okta])
+            .with("OKTA_INTROSPECTION_CLIENT_ID", id)
+            .with("OKTA_INTROSPECTION_CLIENT_SECRET", secret);
         let authorizer = Authorizer::start(&env).await;
         assert_eq!(requests(&okta), (number, 0), "init sends no request");
         let token = token_of(&okta.issuer());
@@ -226,7 +228,7 @@ async fn every_call_asks_okta_so_a_revocation_applies_at_once() {
 #[tokio::test]
 async fn only_a_verified_token_is_sent_to_okta() {
     let okta = okta_with_active_tokens().await;
-    let env = introspecting(Env::okta(&[&okta])).with("OKTA_CLIENT_IDS", "0oaclient");
+    let env = introspecting(Env::okta(&[&okta])).with("OKTA_ALLOWED_CLIENT_IDS", "0oaclient");
     let authorizer = Authorizer::start(&env).await;
     let claims = claims_of(&okta.issuer());
     let signed = |members: Value| keys::main().token(&with(&claims, &members));
@@ -260,7 +262,7 @@ async fn only_a_verified_token_is_sent_to_okta() {
 /// Replies that do not tell whether a token is active, and what the log says about them. Most of
 /// them contain `"active":true`.
 fn unusable_replies(elsewhere: &Okta) -> Vec<(&'static str, Reply, &'static str)> {
-    const LOST: &str = "the request failed, or the response is incomplete";
+    const LOST: &str = "the response is incomplete";
     const NOT_AN_ANSWER: &str = "the response is not a JSON object with a boolean `active`";
     const TOO_LONG: &str = "the response is longer than 65536 bytes";
     let status = |head: &str| Reply::status(format!("{head}\r\n"), ACTIVE);
@@ -393,6 +395,28 @@ async fn after_429_okta_is_not_asked_before_the_time_it_named() {
         failures
     });
     Failures::run(cases).await.report();
+}
+
+#[tokio::test]
+async fn issuers_with_one_endpoint_share_what_it_says_about_its_limits() {
+    let okta = Okta::start(Reply::HangUp).await;
+    let issuers = ["one", "two"].map(|name| format!("http://{}/oauth2/{name}", okta.address));
+    let env = introspecting(Env::pinned(&jwks(&[keys::main()])))
+        .with("OKTA_ISSUER", issuers.join(","))
+        .with("OKTA_INTROSPECTION_ENDPOINT", format!("{}/v1/introspect", okta.issuer()));
+    let authorizer = Authorizer::start(&env).await;
+    for (reply, check) in [
+        (Reply::text(ACTIVE), is_allowed as fn(&Answer) -> bool),
+        (too_many_requests("retry-after: 60\r\n"), is_rate_limited),
+        (Reply::text(ACTIVE), is_rate_limited),
+    ] {
+        okta.introspects(reply);
+        for issuer in &issuers {
+            let answer = authorizer.invoke(event(&token_of(issuer))).await;
+            assert!(check(&answer), "{issuer}: {answer:?}");
+        }
+    }
+    assert_eq!(requests(&okta), (3, 0), "one for each token, and the one that was told to wait");
 }
 
 #[tokio::test]
@@ -546,7 +570,7 @@ async fn a_server_that_tls_does_not_trust_gets_no_request() {
     let issuer = format!("https://localhost:{}/oauth2/default", proxy.port);
     let env = introspecting(Env::pinned(&jwks(&[keys::main()])))
         .with("OKTA_ISSUER", issuer.clone())
-        .with("OKTA_CLIENT_SECRET", "hush")
+        .with("OKTA_INTROSPECTION_CLIENT_SECRET", "hush")
         .with("SSL_CERT_FILE", bundle.path());
     let authorizer = Authorizer::start(&env).await;
     let body = event(&format!("Bearer {}", token_of(&issuer)));
@@ -577,7 +601,7 @@ async fn each_issuer_has_its_own_introspection_endpoint() {
     let paths = [
         ("/oauth2/aus1", "/oauth2/aus1/v1/introspect"),
         ("/oauth2/aus2", "/oauth2/aus2/v1/introspect"),
-        ("/oauth2/aus3/", "/oauth2/aus3/v1/introspect"),
+        ("/oauth2/aus3", "/oauth2/aus3/v1/introspect"),
         ("", "/v1/introspect"),
     ];
     let issuer = |path: &str| format!("http://{}{path}", okta.address);
@@ -613,62 +637,76 @@ async fn assert_starts(env: &Env) {
 
 /// Introspection with a secret and pinned keys.
 fn with_a_secret() -> Env {
-    introspecting(Env::pinned(&jwks(&[keys::main()]))).with("OKTA_CLIENT_SECRET", "hush-hush")
+    introspecting(Env::pinned(&jwks(&[keys::main()]))).with("OKTA_INTROSPECTION_CLIENT_SECRET", "hush-hush")
 }
 
 #[tokio::test]
-async fn introspection_needs_all_issuers_on_one_host() {
-    // With several hosts, each would receive the client's secret for the others.
+async fn several_hosts_need_one_introspection_endpoint() {
+    const ID: &str = "OKTA_INTROSPECTION_CLIENT_ID";
+    let endpoint = "https://one.okta.com/oauth2/default/v1/introspect";
+    // Without it, each host would receive the client's secret for the others.
     for issuers in [
         "https://one.okta.com/oauth2/default,https://two.okta.com/oauth2/default",
-        "https://one.okta.com/a,https://one.okta.com/b,https://two.okta.com/a",
-        "https://one.okta.com/a,https://one.okta.com.example/a",
-        "https://one.okta.com/a,https://one.okta.com:8443/a",
+        "https://one.okta.com/oauth2/a,https://one.okta.com/oauth2/b,https://two.okta.com/oauth2/a",
+        "https://one.okta.com/oauth2/a,https://one.okta.com.example/oauth2/a",
+        "https://one.okta.com/oauth2/a,https://one.okta.com:8443/oauth2/a",
         "http://127.0.0.1:9/a,http://127.0.0.1:10/a",
     ] {
         let env = with_a_secret().with("OKTA_ISSUER", issuers);
-        assert_rejected(&env, "OKTA_INTROSPECT").await;
-        assert_rejected(&env.clone().without("OKTA_CLIENT_SECRET"), "OKTA_INTROSPECT").await;
-        assert_starts(&env.with("OKTA_INTROSPECT", "false")).await;
+        assert_rejected(&env, ID).await;
+        assert_rejected(&env.clone().without("OKTA_INTROSPECTION_CLIENT_SECRET"), ID).await;
+        assert_starts(&env.clone().with("OKTA_INTROSPECTION_ENDPOINT", endpoint)).await;
+        assert_starts(&env.without(ID).without("OKTA_INTROSPECTION_CLIENT_SECRET")).await;
     }
     for issuers in [
         "https://one.okta.com/oauth2/aus1,https://one.okta.com/oauth2/aus2",
-        "https://one.okta.com/a, https://one.okta.com:443/b,https://ONE.okta.com/c",
         "http://127.0.0.1:9/a,http://127.0.0.1:9/b",
     ] {
         assert_starts(&with_a_secret().with("OKTA_ISSUER", issuers)).await;
     }
 }
 
+/// An org's own domain and its custom domain: the server of one knows the tokens of both.
+#[tokio::test]
+async fn one_endpoint_is_asked_for_the_tokens_of_all_issuers() {
+    let (own, custom) = (okta_with_active_tokens().await, okta_with_active_tokens().await);
+    let env = with_a_secret()
+        .with("OKTA_ISSUER", format!("{},{}", own.issuer(), custom.issuer()))
+        .with("OKTA_INTROSPECTION_ENDPOINT", format!("{}/v1/introspect", own.issuer()));
+    let authorizer = Authorizer::start(&env).await;
+    for (number, okta) in [&own, &custom].into_iter().enumerate() {
+        assert!(is_allowed(&answer(&authorizer, okta).await));
+        assert_eq!((requests(&own), requests(&custom)), ((number + 1, 0), (0, 0)));
+    }
+    own.introspects(Reply::text(INACTIVE));
+    assert!(answer(&authorizer, &custom).await.is_unauthorized());
+}
+
 #[tokio::test]
 async fn introspection_needs_a_client_id_and_valid_variables() {
+    const ID: &str = "OKTA_INTROSPECTION_CLIENT_ID";
     let base = with_a_secret();
-    for env in [base.clone().without("OKTA_CLIENT_ID"), base.clone().with("OKTA_CLIENT_ID", "")] {
-        assert_rejected(&env, "OKTA_CLIENT_ID").await;
-        assert_rejected(&env.clone().without("OKTA_CLIENT_SECRET"), "OKTA_CLIENT_ID").await;
-        assert_starts(&env.with("OKTA_INTROSPECT", "false")).await;
-    }
-    for choice in ["TRUE", "yes", "1", "on", "truefalse"] {
-        assert_rejected(&base.clone().with("OKTA_INTROSPECT", choice), "OKTA_INTROSPECT").await;
+    for env in [base.clone().without(ID), base.clone().with(ID, "")] {
+        assert_rejected(&env, ID).await;
+        let public = env.without("OKTA_INTROSPECTION_CLIENT_SECRET");
+        assert_rejected(&public.clone().with("OKTA_INTROSPECTION_ENDPOINT", "https://one.okta.com/x"), ID).await;
+        assert_starts(&public).await;
     }
     let not_utf_8 = OsString::from_vec(b"hush-hush\xff".to_vec());
-    assert_rejected(&base.clone().with("OKTA_CLIENT_SECRET", not_utf_8), "OKTA_CLIENT_SECRET").await;
-    for choice in ["", "false", "true"] {
-        assert_starts(&base.clone().with("OKTA_INTROSPECT", choice)).await;
+    for secret in [not_utf_8, " ".into()] {
+        let env = base.clone().with("OKTA_INTROSPECTION_CLIENT_SECRET", secret);
+        assert_rejected(&env, "OKTA_INTROSPECTION_CLIENT_SECRET").await;
     }
+    assert_starts(&base).await;
+    assert_starts(&base.with("OKTA_INTROSPECTION_CLIENT_SECRET", "")).await;
 }
 
 #[tokio::test]
 async fn okta_is_asked_only_if_introspection_is_on() {
     let okta = okta_with_active_tokens().await;
     okta.introspects(Reply::text(INACTIVE));
-    let on = introspecting(Env::okta(&[&okta])).with("OKTA_CLIENT_SECRET", "hush");
-    for off in [
-        on.clone().with("OKTA_INTROSPECT", "false"),
-        on.clone().with("OKTA_INTROSPECT", ""),
-        on.clone().without("OKTA_INTROSPECT"),
-        Env::okta(&[&okta]),
-    ] {
+    let on = introspecting(Env::okta(&[&okta])).with("OKTA_INTROSPECTION_CLIENT_SECRET", "hush");
+    for off in [Env::okta(&[&okta]), Env::okta(&[&okta]).with("OKTA_INTROSPECTION_CLIENT_ID", "")] {
         assert!(is_allowed(&answer(&Authorizer::start(&off).await, &okta).await));
     }
     assert_eq!(requests(&okta), (0, 0));
@@ -711,7 +749,7 @@ async fn no_log_line_and_no_answer_has_the_secret_or_the_token() {
     ];
     for (format, secret) in [("JSON", SECRET), ("Text", SECRET), ("JSON", "")] {
         let env = introspecting(Env::okta(&[&okta]))
-            .with("OKTA_CLIENT_SECRET", secret)
+            .with("OKTA_INTROSPECTION_CLIENT_SECRET", secret)
             .with("AWS_LAMBDA_LOG_LEVEL", "TRACE")
             .with("AWS_LAMBDA_LOG_FORMAT", format)
             .with("RUST_LOG", "trace");

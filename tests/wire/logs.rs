@@ -70,16 +70,16 @@ async fn a_text_line_is_a_decision_without_metrics() {
         authorizer.invoke(event(&good)).await;
         authorizer.invoke(event_for(&good, "arn:aws:nonsense")).await;
         let lines = authorizer.stop().await;
-        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert_eq!(lines.len(), 3, "the start and two decisions: {lines:#?}");
         for (line, level, fields) in [
             (
-                &lines[0],
+                &lines[1],
                 "INFO",
                 [r#"outcome="allow""#, r#"reason="allowed""#, r#"method="GET""#, r#"path="/apps""#, r#"uid="00uada""#]
                     .as_slice(),
             ),
             (
-                &lines[1].replace(r#"detail="methodArn is not an ARN of execute-api""#, r#"detail="…""#),
+                &lines[2].replace(r#"detail="methodArn is not an ARN of execute-api""#, r#"detail="…""#),
                 "ERROR",
                 &[r#"outcome="fault""#, r#"reason="MethodArnUnusable""#, r#"detail="…""#, r#"kid="main""#],
             ),
@@ -204,18 +204,18 @@ async fn no_line_is_longer_than_2_kib_whatever_a_caller_sends() {
         let control = authorizer.invoke(event(&bearer(&json!({})))).await;
         assert!(control.allows(&arn("GET /apps")), "{control:?}");
         let lines = authorizer.stop().await;
-        assert_eq!(lines.len(), sent + 1, "one line for each decision");
+        assert_eq!(lines.len(), 1 + sent + 1, "the start, and one line for each decision");
         let longest = lines.iter().max_by_key(|line| line.len()).unwrap();
         assert!(longest.len() <= 2_048, "{} bytes: {longest}", longest.len());
         // The path, the request id and the trace id alone are longer in each event.
-        assert!(lines[..sent].iter().all(|line| line.matches('…').count() >= 2), "{lines:#?}");
+        assert!(lines[1..=sent].iter().all(|line| line.matches('…').count() >= 2), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("resources_left_out")), "the policy was cut");
     }
 }
 
 #[tokio::test]
 async fn a_refusal_says_what_was_wrong() {
-    let authorizer = Authorizer::start(&pinned().with("OKTA_CLIENT_IDS", "0oaclient")).await;
+    let authorizer = Authorizer::start(&pinned().with("OKTA_ALLOWED_CLIENT_IDS", "0oaclient")).await;
     let header = |header: &Value| keys::main().sign(header.to_string(), claims().to_string());
     let good = token(&json!({}));
     let [head, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("{good}") };

@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 
+mod bad_day;
 mod concurrency;
 mod config;
 mod events;
@@ -15,6 +16,7 @@ mod keys;
 mod logs;
 mod metrics;
 mod policies;
+mod start;
 mod tls;
 
 use okta_authorizer_testkit::{

@@ -413,6 +413,24 @@ async fn the_response_has_the_principal_and_its_context() {
     assert_eq!(plain.get("usageIdentifierKey"), None);
 }
 
+/// A backend trusts these entries, so a claim of the same name must not replace one.
+#[tokio::test]
+async fn a_claim_of_context_claims_replaces_no_standard_entry() {
+    let standard = ["uid", "sub", "cid", "scopes", "groups", "tenants"];
+    let forged = json!({ "scp": ["api:read"], "scopes": "api:admin", "groups": "one", "tenants": ["0oidp:acme:G"] });
+    let respond = async |context_claims: String| {
+        let authorizer = Authorizer::start(&pinned().with("CONTEXT_CLAIMS", context_claims)).await;
+        authorizer.invoke(event_for(&bearer(&forged), &arn("GET /apps"))).await.response().clone()
+    };
+    let response = respond(standard.join(",")).await;
+    let expected = json!({
+        "uid": "00uada", "sub": "ada@example.com", "cid": "0oaclient", "scopes": "api:read",
+        "groups": r#"["one"]"#, "tenants": r#"["0oidp:acme:G"]"#,
+    });
+    assert_eq!(response["context"], expected);
+    assert_eq!(respond("scp".to_owned()).await["context"]["scp"], r#"["api:read"]"#, "another name is added");
+}
+
 #[tokio::test]
 async fn the_same_event_gets_the_same_answer() {
     let authorizer = start().await;

@@ -218,6 +218,7 @@ pub struct Authorizer {
     polls: watch::Receiver<Polls>,
     restores: watch::Receiver<usize>,
     exited: watch::Receiver<Option<ExitStatus>>,
+    pid: u32,
     kill: Option<oneshot::Sender<()>>,
     lines: Lines,
     readers: Vec<JoinHandle<()>>,
@@ -322,6 +323,7 @@ impl Authorizer {
             child.stdout.take().map(|stream| tokio::spawn(collect(stream, lines.clone()))),
             child.stderr.take().map(|stream| tokio::spawn(collect(stream, lines.clone()))),
         ];
+        let pid = child.id().expect("it runs");
         let (exited_sender, exited) = watch::channel(None);
         let (kill, killed) = oneshot::channel();
         tokio::spawn(supervise(child, killed, exited_sender));
@@ -332,6 +334,7 @@ impl Authorizer {
             ready,
             polls,
             restores,
+            pid,
             exited,
             kill: Some(kill),
             lines,
@@ -386,6 +389,21 @@ impl Authorizer {
             answer = timeout(limit, answered) => answer.ok()?.ok(),
             _ = exited.wait_for(Option::is_some) => None,
         }
+    }
+
+    /// Freezes the process, as Lambda does between calls.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets a frozen process go on.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid.to_string()]).status().await.unwrap();
+        assert!(status.success(), "kill {signal}");
     }
 
     /// The number of events so far.

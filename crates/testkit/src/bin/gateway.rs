@@ -55,6 +55,8 @@ async fn run() -> Result<(), Error> {
     let issuer = if options.okta { Some(start_issuer(options.port).await?) } else { None };
     // Text is easier to read in a terminal than JSON. The tests' rules are not the user's.
     let base = Env::lambda().without("AWS_LAMBDA_LOG_FORMAT").without("POLICY_FILE");
+    // As in `sam local`: the sample key is no mistake here.
+    let base = base.with("AWS_SAM_LOCAL", "true");
     let mut env = match &issuer {
         Some(issuer) => base.with("OKTA_ISSUER", issuer.issuer()),
         None => sample_variables()?.iter().fold(base, |env, (name, value)| env.with(name, value)),

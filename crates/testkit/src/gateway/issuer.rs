@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use axum::{
@@ -27,8 +27,6 @@ use crate::{
     now,
 };
 
-/// How long an authorizer without a table waits before it requests the keys again, in seconds.
-const COOLDOWN: u64 = 30;
 /// The lifetime of a token, in seconds.
 const LIFETIME: u64 = 3_600;
 
@@ -42,7 +40,6 @@ struct Toy {
     issuer: String,
     /// The last key signs new tokens.
     keys: Mutex<Vec<Key>>,
-    fetched: Mutex<Option<Instant>>,
 }
 
 impl Issuer {
@@ -52,11 +49,7 @@ impl Issuer {
     /// The listener has no address.
     pub async fn start(listener: TcpListener) -> Result<Self, Error> {
         let origin = format!("http://{}", listener.local_addr()?);
-        let toy = Toy {
-            issuer: format!("{origin}/oauth2/default"),
-            keys: Mutex::new(vec![generate(1).await?]),
-            fetched: Mutex::default(),
-        };
+        let toy = Toy { issuer: format!("{origin}/oauth2/default"), keys: Mutex::new(vec![generate(1).await?]) };
         let router = Router::new()
             .route("/oauth2/default/v1/keys", get(keys))
             .route("/oauth2/default/v1/token", post(token))
@@ -92,7 +85,6 @@ async fn generate(number: usize) -> Result<Key, task::JoinError> {
 }
 
 async fn keys(State(toy): State<Arc<Toy>>) -> impl IntoResponse {
-    *toy.fetched.lock().unwrap() = Some(Instant::now());
     ([("cache-control", "max-age=3600, must-revalidate")], Json(jwks(&toy.keys.lock().unwrap())))
 }
 
@@ -103,9 +95,7 @@ async fn rotate(State(toy): State<Arc<Toy>>) -> Result<Json<Value>, (StatusCode,
     let key = generate(number).await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     toy.keys.lock().unwrap().push(key);
     let published: Vec<_> = toy.keys.lock().unwrap().iter().map(|key| key.kid).collect();
-    let age = toy.fetched.lock().unwrap().map(|fetched| fetched.elapsed().as_secs());
-    let wait = age.map_or(0, |age| COOLDOWN.saturating_sub(age));
-    Ok(Json(json!({ "signs": key.kid, "published": published, "authorizer_may_ask_again_in_seconds": wait })))
+    Ok(Json(json!({ "signs": key.kid, "published": published })))
 }
 
 /// The token endpoint of RFC 6749: client credentials (4.4), and a grant named `toy` with any

@@ -1,0 +1,193 @@
+//! Okta or the table fails, and the binary has real time. `tests/fleet` asserts the pauses to the
+//! second; here are what a call waits for, and what goes on without it.
+
+use std::time::Instant;
+
+use okta_authorizer_testkit::{
+    Failures, arn,
+    env::Env,
+    event,
+    keys::{self, Key, jwks},
+    now,
+    okta::{Okta, Reply},
+    runtime_api::{Answer, Authorizer},
+    table::{Table, closed_port, item},
+    temp_file::TempFile,
+    tls::{Authority, Certificate, TlsFront},
+    token::claims_of,
+};
+use serde_json::Value;
+use tokio::sync::watch;
+
+async fn answer(authorizer: &Authorizer, okta: &Okta, key: Key) -> Answer {
+    authorizer.invoke(event(&format!("Bearer {}", key.token(&claims_of(&okta.issuer()))))).await
+}
+
+fn is_allowed(answer: &Answer) -> bool {
+    answer.allows(&arn("GET /apps"))
+}
+
+fn only_main() -> Reply {
+    Reply::keys(&jwks(&[keys::main()]))
+}
+
+/// Calls until a call is allowed.
+async fn call_until_allowed(authorizer: &Authorizer, okta: &Okta) {
+    while !is_allowed(&answer(authorizer, okta, keys::main()).await) {}
+}
+
+/// The ways in which Okta fails at start.
+fn failing() -> [(&'static str, Reply); 5] {
+    [
+        ("503", Reply::status("503 Service Unavailable\r\n", "")),
+        ("404", Reply::status("404 Not Found\r\n", "")),
+        ("429", Reply::status("429 Too Many Requests\r\n", "")),
+        ("down", Reply::HangUp),
+        ("hanging", Reply::Silence),
+    ]
+}
+
+#[tokio::test]
+async fn without_keys_okta_is_asked_once_in_5_seconds() {
+    let cases = failing().into_iter().flat_map(|case| [(case.clone(), false), (case, true)]);
+    let cases = cases.map(|((name, reply), with_table)| async move {
+        let mut failures = Failures::default();
+        let okta = Okta::start(reply).await;
+        let table = Table::start().await;
+        let env = Env::okta(&[&okta]);
+        let env = if with_table { env.table(&table.endpoint) } else { env };
+        let start = Instant::now();
+        let mut fleet = vec![Authorizer::start(&env).await];
+        if with_table {
+            fleet.push(Authorizer::start(&env).await);
+        }
+        for call in 0..100 {
+            let answer = answer(&fleet[call % fleet.len()], &okta, keys::main()).await;
+            failures.check(answer.is_fault(), || format!("{name}, table {with_table}: {answer:?}"));
+        }
+        let most = 1 + usize::try_from(start.elapsed().as_secs() / 5).unwrap();
+        let requests = okta.requests();
+        failures.check((1..=most).contains(&requests), || {
+            format!("{name}, table {with_table}: {requests} requests, at most {most}")
+        });
+        failures
+    });
+    Failures::run(cases).await.report();
+}
+
+#[tokio::test]
+async fn every_instance_gets_keys_when_okta_is_back() {
+    let okta = Okta::start(Reply::HangUp).await;
+    let table = Table::start().await;
+    let env = Env::okta(&[&okta]);
+    let alone = Authorizer::start(&env).await;
+    let env = env.table(&table.endpoint);
+    let [one, two] = [Authorizer::start(&env).await, Authorizer::start(&env).await];
+    assert_eq!(okta.requests(), 2, "one without a table, and one of two with it");
+    okta.answer(only_main());
+    let calls = [&alone, &one, &two].map(|authorizer| call_until_allowed(authorizer, &okta));
+    futures_util::future::join_all(calls).await;
+    assert_eq!(okta.requests(), 4);
+}
+
+#[tokio::test]
+async fn a_call_does_not_wait_for_the_refresh_of_usable_keys() {
+    let okta = Okta::start(Reply::HangUp).await;
+    let table = Table::start().await;
+    let env = Env::okta(&[&okta]).table(&table.endpoint);
+    let endpoint = okta.keys_endpoint();
+    let is_refreshed = || table.item(&endpoint).unwrap()["keys"]["S"].as_str().unwrap().contains("second");
+    for freezes in [false, true] {
+        let gate = watch::Sender::new(false);
+        okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])).when_open(&gate));
+        table.put(&item(&endpoint, &jwks(&[keys::main()]), now(), 7_200));
+        // The keys are due at init, and Okta does not answer before the gate is open.
+        let before = okta.requests();
+        let authorizer = Authorizer::start(&env).await;
+        okta.wait_for_requests(before + 1).await;
+        assert!(is_allowed(&answer(&authorizer, &okta, keys::main()).await));
+        assert!(!is_refreshed());
+        if freezes {
+            authorizer.freeze().await;
+        }
+        gate.send_replace(true);
+        if freezes {
+            authorizer.thaw().await;
+        }
+        while !is_refreshed() {
+            assert!(is_allowed(&answer(&authorizer, &okta, keys::main()).await));
+        }
+        assert!(is_allowed(&answer(&authorizer, &okta, keys::second()).await), "freezes: {freezes}");
+        assert_eq!(okta.requests() - before, 1, "freezes: {freezes}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_right_after_a_forged_kid_is_accepted() {
+    let okta = Okta::start(only_main()).await;
+    let table = Table::start().await;
+    let env = Env::okta(&[&okta]);
+    for env in [env.clone(), env.table(&table.endpoint)] {
+        okta.answer(only_main());
+        let authorizer = Authorizer::start(&env).await;
+        assert!(answer(&authorizer, &okta, keys::attacker().named("forged")).await.is_unauthorized());
+        okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])));
+        assert!(is_allowed(&answer(&authorizer, &okta, keys::second()).await));
+        // The budget of forged kids is used, and a call with a cached key does not need it.
+        let requests = okta.requests();
+        for number in 0..20 {
+            let forged = keys::attacker().named(["f0", "f1", "f2", "f3"][number % 4]);
+            assert!(answer(&authorizer, &okta, forged).await.is_unauthorized());
+            assert!(is_allowed(&answer(&authorizer, &okta, keys::main()).await));
+        }
+        assert_eq!(okta.requests(), requests);
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_request_for_keys_failed() {
+    let (authority, untrusted) = (Authority::new(), Authority::new());
+    let bundle = TempFile::new("bundle.pem", &authority.pem);
+    let okta = Okta::start(only_main()).await;
+    let expired = TlsFront::start(&authority, Certificate::Expired, okta.address).await;
+    let of_another = TlsFront::start(&authority, Certificate::OfAnotherName, okta.address).await;
+    let distrusted = TlsFront::start(&untrusted, Certificate::Good, okta.address).await;
+    let closed = closed_port().await;
+    // It answers CONNECT with an error.
+    let refusing_proxy = format!("http://{}", okta.address);
+    let ok = Env::okta(&[&okta]);
+    for (origin, proxy, expected) in [
+        (expired.origin(), "", "TLS failed: invalid peer certificate: certificate expired"),
+        (of_another.origin(), "", "TLS failed: invalid peer certificate: certificate not valid for name"),
+        (distrusted.origin(), "", "TLS failed: invalid peer certificate: "),
+        ("https://no-such-host.invalid".to_owned(), "", "the host's name was not found"),
+        (closed.clone(), "", "connection refused"),
+        ("https://keys.example.com".to_owned(), &closed, "the proxy failed: failed to create underlying connection"),
+        ("https://keys.example.com".to_owned(), &refusing_proxy, "the proxy failed: "),
+    ] {
+        let endpoint = format!("{origin}/keys");
+        let env = ok.clone().with("OKTA_KEYS_ENDPOINT", &endpoint).with("HTTPS_PROXY", proxy);
+        let env = env.with("SSL_CERT_FILE", bundle.path());
+        let authorizer = Authorizer::start(&env).await;
+        assert!(answer(&authorizer, &okta, keys::main()).await.is_fault(), "{endpoint}");
+        let errors = errors(&authorizer.stop().await);
+        assert!(matches!(&errors[..], [error] if error.starts_with(expected)), "{endpoint}: {errors:?}");
+    }
+    for (reply, expected) in [
+        (Reply::Silence, "timed out"),
+        (Reply::HangUp, "the response is incomplete"),
+        (Reply::status("503 Service Unavailable\r\n", ""), "HTTP status 503 Service Unavailable"),
+        (Reply::text("<html>"), "not a JSON object with an array `keys`"),
+    ] {
+        okta.answer(reply);
+        let authorizer = Authorizer::start(&ok).await;
+        assert!(answer(&authorizer, &okta, keys::main()).await.is_fault(), "{expected}");
+        assert_eq!(errors(&authorizer.stop().await), [expected]);
+    }
+}
+
+/// The members `error` of these log lines.
+fn errors(lines: &[String]) -> Vec<String> {
+    let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| Some(line.get("error")?.as_str()?.to_owned())).collect()
+}
