@@ -1,6 +1,7 @@
 //! The flow of one call: event, bearer token, key, verified claims, policy.
 
 use futures_util::future::join_all;
+use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     https::HttpsClient,
     keys::{KeyError, KeyStore, KeysEndpoint, KeysTable},
     policy::{MethodArn, PolicyOptions, Rules, render},
-    response::{ErrorAnswer, Response, ResponseOptions},
+    response::{Response, ResponseOptions},
     token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
 };
 
@@ -74,19 +75,13 @@ impl Authorizer {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.load(now))).await;
     }
 
-    /// Decides about the payload of an event, whatever it is. `now` is in epoch seconds.
-    pub async fn decide_payload(&self, payload: &[u8], now: u64) -> Decision {
-        match serde_json::from_slice(payload) {
-            Ok(payload) => self.decide(payload, now).await,
-            Err(_) => Decision::not_a_token_event(),
-        }
-    }
-
     /// Decides about an event, whatever JSON it is. `now` is in epoch seconds.
     pub async fn decide(&self, payload: &RawValue, now: u64) -> Decision {
         match TokenEvent::parse(payload) {
             Some(event) => self.decide_event(&event, now).await,
-            None => Decision::not_a_token_event(),
+            None => {
+                Decision { outcome: Outcome::Refused(Refusal::NotATokenEvent), context: DecisionContext::default() }
+            }
         }
     }
 
@@ -112,7 +107,7 @@ impl Authorizer {
     ///
     /// # Errors
     /// `Unauthorized` for a refusal, and the fault's name for a fault.
-    pub fn respond(&self, decision: Decision) -> Result<Response, ErrorAnswer> {
+    pub fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
         self.response_options.respond(decision)
     }
 

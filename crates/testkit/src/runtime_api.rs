@@ -360,15 +360,22 @@ impl Authorizer {
     }
 
     async fn deliver(&self, delivery: Delivery, body: String, limit: Duration) -> Option<Answer> {
-        let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
-        let id = format!("00000000-0000-4000-8000-{number:012}");
-        let (answer, answered) = oneshot::channel();
-        self.queue.send(Invocation { id, body, delivery, answer }).ok()?;
+        let answered = self.send(delivery, body);
         let mut exited = self.exited.clone();
         tokio::select! {
             answer = timeout(limit, answered) => answer.ok()?.ok(),
             _ = exited.wait_for(Option::is_some) => None,
         }
+    }
+
+    /// Sends one event in this way and does not wait for the answer.
+    pub fn send(&self, delivery: Delivery, body: impl Into<String>) -> oneshot::Receiver<Answer> {
+        let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
+        let id = format!("00000000-0000-4000-8000-{number:012}");
+        let (answer, answered) = oneshot::channel();
+        // If the Runtime API has ended, the receiver sees that.
+        let _ = self.queue.send(Invocation { id, body: body.into(), delivery, answer });
+        answered
     }
 
     /// The number of events so far.
