@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use lambda_runtime::Diagnostic;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     https::HttpsClient,
     keys::{KeyError, KeyStore, KeysEndpoint, KeysTable, system_clock},
     policy::{MethodArn, PolicyOptions, Rules, render},
-    response::{ErrorAnswer, Response, ResponseOptions},
+    response::{Response, ResponseOptions},
     token::{BearerToken, Claims, Expectations, Introspection, IntrospectionError, Refusal, UnverifiedToken, verify},
 };
 
@@ -84,19 +85,13 @@ impl Authorizer {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.load(now))).await;
     }
 
-    /// Decides about the payload of an event, whatever it is. `now` is in epoch seconds.
-    pub async fn decide_payload(&self, payload: &[u8], now: u64) -> Decision {
-        match serde_json::from_slice(payload) {
-            Ok(payload) => self.decide(payload, now).await,
-            Err(_) => Decision::not_a_token_event(),
-        }
-    }
-
     /// Decides about an event, whatever JSON it is. `now` is in epoch seconds.
     pub async fn decide(&self, payload: &RawValue, now: u64) -> Decision {
         match TokenEvent::parse(payload) {
             Some(event) => self.decide_event(&event, now).await,
-            None => Decision::not_a_token_event(),
+            None => {
+                Decision { outcome: Outcome::Refused(Refusal::NotATokenEvent), context: DecisionContext::default() }
+            }
         }
     }
 
@@ -122,7 +117,7 @@ impl Authorizer {
     ///
     /// # Errors
     /// `Unauthorized` for a refusal, and the fault's name for a fault.
-    pub fn respond(&self, decision: Decision) -> Result<Response, ErrorAnswer> {
+    pub fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
         self.response_options.respond(decision)
     }
 

@@ -40,13 +40,6 @@ pub struct Decision {
     pub context: DecisionContext,
 }
 
-impl Decision {
-    /// The decision about a payload that is not a TOKEN event, so nothing is known about it.
-    pub(crate) fn not_a_token_event() -> Self {
-        Self { outcome: Outcome::Refused(Refusal::NotATokenEvent), context: DecisionContext::default() }
-    }
-}
-
 /// The three kinds of decision.
 #[derive(Debug)]
 pub enum Outcome {

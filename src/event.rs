@@ -3,8 +3,19 @@
 use std::{borrow::Cow, fmt};
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerRequest;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
+
+/// What the function was invoked with. If it is not JSON, it becomes `null`, which is refused like
+/// everything that is not a TOKEN event.
+#[derive(Debug)]
+pub struct Payload(pub Box<RawValue>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Box::deserialize(deserializer).unwrap_or_else(|_| RawValue::NULL.to_owned())))
+    }
+}
 
 /// A TOKEN authorizer event. Its `Debug` shows nothing of the token.
 ///

@@ -13,11 +13,14 @@ use std::{
 use anyhow::Context;
 use aws_config::{BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use okta_authorizer::{
     authorizer::Authorizer,
     config::{Config, ConfigError},
+    event::Payload,
     https::{HttpsClient, TrustAnchors},
     keys::KeysTable,
+    response::Response,
     runtime_api::RuntimeApi,
     telemetry::{self, LogSettings, decision::log_decision},
 };
@@ -71,25 +74,30 @@ async fn run() -> anyhow::Result<Infallible> {
     };
     let authorizer = Arc::new(Authorizer::new(config, table.as_ref(), &https));
     authorizer.load_keys(now()).await;
-    runtime_api.wait_for_restore().await?;
     let mut workers = JoinSet::new();
     for _ in 0..runtime_api.concurrency() {
         workers.spawn(work(Arc::clone(&runtime_api), Arc::clone(&authorizer)));
     }
-    // The process goes on with all workers or not at all. Lambda starts a new one.
+    // The process goes on with all workers or not at all, because Lambda starts a new one.
     let ended = workers.join_next().await.context("there is no worker")?;
-    ended?.context("the runtime stopped")
+    Err(ended.unwrap_or_else(anyhow::Error::from).context("the runtime stopped"))
 }
 
 /// Answers one event after another. With several workers, as many are answered at the same time.
-async fn work(runtime_api: Arc<RuntimeApi>, authorizer: Arc<Authorizer>) -> anyhow::Result<Infallible> {
-    loop {
-        let event = runtime_api.next().await?;
-        let start = Instant::now();
-        let decision = authorizer.decide_payload(&event.payload, now()).await;
-        log_decision(&decision, &event.request_id, event.trace_header(), start.elapsed());
-        runtime_api.answer(&event, &authorizer.respond(decision)).await?;
-    }
+async fn work(runtime_api: Arc<RuntimeApi>, authorizer: Arc<Authorizer>) -> anyhow::Error {
+    let handler = service_fn(|event| {
+        runtime_api.event_was_read();
+        handle(Arc::clone(&authorizer), event)
+    });
+    runtime_api.serve(|| Runtime::new(handler).run()).await
+}
+
+async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Payload>) -> Result<Response, Diagnostic> {
+    let start = Instant::now();
+    let decision = authorizer.decide(&event.payload.0, now()).await;
+    let invocation = &event.context;
+    log_decision(&decision, &invocation.request_id, invocation.xray_trace_id.as_deref(), start.elapsed());
+    authorizer.respond(decision)
 }
 
 /// Lambda gives region and credentials in the environment. Elsewhere the SDK looks for them in its

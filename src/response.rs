@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
+use lambda_runtime::Diagnostic;
 use serde::Serialize;
 
 use crate::{
@@ -31,18 +32,6 @@ pub struct Response {
     pub policy_document: PolicyDocument,
 }
 
-/// The answer without a policy. Lambda passes it on as the error of the function.
-///
-/// Source: Lambda developer guide, "Using the Lambda runtime API", "Invocation error".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ErrorAnswer {
-    /// `Unauthorized`, or the name of a fault.
-    pub error_type: &'static str,
-    /// API Gateway answers 401 for `Unauthorized`, and 500 for anything else.
-    pub error_message: String,
-}
-
 /// How decisions are answered.
 #[derive(Debug)]
 pub(crate) struct ResponseOptions {
@@ -67,7 +56,7 @@ impl Response {
 
 impl ResponseOptions {
     /// The decision as the Runtime API takes it.
-    pub(crate) fn respond(&self, decision: Decision) -> Result<Response, ErrorAnswer> {
+    pub(crate) fn respond(&self, decision: Decision) -> Result<Response, Diagnostic> {
         match decision.outcome {
             Outcome::Evaluated(evaluated) => Ok(self.response(evaluated)),
             Outcome::Refused(refusal) => match (self.invalid_token_response, decision.context.method_arn) {
@@ -79,9 +68,9 @@ impl ResponseOptions {
                     usage_identifier_key: None,
                 }),
                 // API Gateway answers 401 for this error message only, and 500 for every other.
-                _ => Err(ErrorAnswer { error_type: "Unauthorized", error_message: "Unauthorized".to_owned() }),
+                _ => Err(diagnostic("Unauthorized", "Unauthorized".to_owned())),
             },
-            Outcome::Fault(fault) => Err(ErrorAnswer { error_type: fault.name(), error_message: fault.to_string() }),
+            Outcome::Fault(fault) => Err(diagnostic(fault.name(), fault.to_string())),
         }
     }
 
@@ -119,6 +108,10 @@ fn context(claims: &Claims, further: &[String]) -> BTreeMap<Cow<'static, str>, S
 fn single_value(claims: &ClaimSet, claim: &str) -> Option<String> {
     let [value] = <[_; 1]>::try_from(claims.values(claim).ok().flatten()?).ok()?;
     Some(value.into_owned()).filter(|value| !value.is_empty())
+}
+
+fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message }
 }
 
 #[cfg(test)]

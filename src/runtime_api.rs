@@ -1,82 +1,75 @@
-//! Lambda's Runtime API: takes events, and sends the answers.
+//! Lambda's Runtime API: what the environment says about it, and which failures the process
+//! survives.
 //!
-//! `lambda_runtime` is not used, because it ends the process if a header of an event is missing or
-//! is not what it expects. Whoever may invoke the function chooses some of these headers, for
-//! example the client context. Here, only the request id of an event is needed.
-//!
-//! Source: Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
+//! `lambda_runtime` takes the events and sends the answers. Its loop ends if the Runtime API fails,
+//! but also if it cannot read a header of an event. Whoever may invoke the function chooses some of
+//! these headers, for example the client context. So the loop is started again then.
 
-use std::{io, time::Duration};
+use std::{
+    error::Error,
+    future::Future,
+    io,
+    num::ParseIntError,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
-use anyhow::{Context, anyhow, bail};
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, response::Parts};
-use lambda_runtime_api_client::{PooledClient, body::Body, build_request};
-use serde::Serialize;
+use anyhow::{Context, anyhow};
+use http::{Uri, header::ToStrError};
 use tokio::{
     net::TcpStream,
     sync::OnceCell,
     time::{sleep, timeout},
 };
-use tracing::{error, warn};
+use tracing::warn;
 
-const NEXT: &str = "/2018-06-01/runtime/invocation/next";
-const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
-const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
-const TRACE_ID: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
-/// If an event has it, its answer must have it too. Lambda sees by it that an answer is late.
-const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
-const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+/// So many unreadable events in a row, for each event that Lambda sends at the same time, end the
+/// process.
+///
+/// If Lambda sends one event at a time, it gives the same event again as long as that has no
+/// answer, so serving anew would have no end. When the process ends, the call fails at once.
+///
+/// Source: `RuntimeRunningState` in <https://github.com/aws/aws-lambda-runtime-interface-emulator>.
+const MAX_UNREADABLE_IN_A_ROW: u32 = 100;
 
-/// A client of the Runtime API that the environment names.
+/// The Runtime API that the environment names.
 #[derive(Debug)]
 pub struct RuntimeApi {
-    /// Usually `host:port`.
-    host: String,
-    client: PooledClient,
+    /// `host:port`.
+    address: String,
     concurrency: u32,
-    is_snapstart: bool,
     /// Set when the process has waited for the Runtime API, which it does once.
     waited: OnceCell<()>,
-}
-
-/// An event, as the Runtime API sent it.
-#[derive(Debug)]
-pub struct Event {
-    /// Lambda's id of the call.
-    pub request_id: String,
-    /// What the function was invoked with.
-    pub payload: Bytes,
-    trace_header: Option<HeaderValue>,
-    invocation_id: Option<HeaderValue>,
-}
-
-impl Event {
-    /// The value of X-Ray's tracing header, if it is ASCII.
-    #[must_use]
-    pub fn trace_header(&self) -> Option<&str> {
-        self.trace_header.as_ref()?.to_str().ok()
-    }
+    unreadable_in_a_row: AtomicU32,
 }
 
 impl RuntimeApi {
-    /// The Runtime API by the variables that Lambda sets.
+    /// Checks the variables that Lambda sets, because `lambda_runtime` panics if one of them is
+    /// missing.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
     pub fn from_env(env_var: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let required =
             |name: &str| env_var(name).ok_or_else(|| anyhow!("{name} is not set; accepted: what Lambda sets"));
-        required("AWS_LAMBDA_FUNCTION_NAME")?; // a dimension of every metric
-        let malformed = "AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets";
-        // Lambda sets `host:port`, and `cargo lambda watch` a URL.
-        let endpoint: Uri = required("AWS_LAMBDA_RUNTIME_API")?.parse().context(malformed)?;
-        let host = endpoint.authority().context(malformed)?.to_string();
+        required("AWS_LAMBDA_FUNCTION_NAME")?;
+        required("AWS_LAMBDA_FUNCTION_VERSION")?;
+        let memory = required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
+        let _: i32 =
+            memory.parse().context("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number; accepted: what Lambda sets")?;
+        let address = required("AWS_LAMBDA_RUNTIME_API")?;
+        let uri: Option<Uri> = address.parse().ok();
+        let authority = uri.as_ref().and_then(Uri::authority);
+        if !authority.is_some_and(|authority| authority.as_str() == address && authority.port().is_some()) {
+            return Err(anyhow!("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets"));
+        }
         let concurrency = env_var("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
-        let concurrency = concurrency.unwrap_or(1_u32).max(1);
-        let client = PooledClient::builder().with_endpoint(endpoint).with_pool_size(concurrency as usize).build();
-        let is_snapstart = env_var("AWS_LAMBDA_INITIALIZATION_TYPE").is_some_and(|kind| kind == "snap-start");
-        Ok(Self { host, client, concurrency, is_snapstart, waited: OnceCell::new() })
+        Ok(Self {
+            address,
+            concurrency: concurrency.unwrap_or(1).max(1),
+            waited: OnceCell::new(),
+            unreadable_in_a_row: AtomicU32::new(0),
+        })
     }
 
     /// How many events Lambda sends to this process at the same time.
@@ -85,91 +78,36 @@ impl RuntimeApi {
         self.concurrency
     }
 
-    /// With `SnapStart`, says that the process may be frozen now, and waits until it is thawed. The
-    /// connections of before are dropped, because none of them is open any more.
-    ///
-    /// # Errors
-    /// If Lambda does not confirm it.
-    pub async fn wait_for_restore(&self) -> anyhow::Result<()> {
-        if self.is_snapstart {
-            let (parts, _) = self.call(Method::GET, RESTORE_NEXT, None, Bytes::new()).await?;
-            if !parts.status.is_success() {
-                bail!("the Runtime API does not restore the process: {}", parts.status);
-            }
-            self.client.reset_pool();
-        }
-        Ok(())
+    /// To be called for each event that `lambda_runtime` could read.
+    pub fn event_was_read(&self) {
+        self.unreadable_in_a_row.store(0, Ordering::Relaxed);
     }
 
-    /// Waits for the next event.
-    ///
-    /// # Errors
-    /// If the Runtime API cannot be reached, or if its answer is no event. Then no answer is
-    /// possible, and asking again would be a loop without a pause.
-    pub async fn next(&self) -> anyhow::Result<Event> {
-        let (mut parts, payload) = loop {
-            let response = self.call(Method::GET, NEXT, None, Bytes::new()).await?;
-            if response.0.status != StatusCode::NO_CONTENT {
-                break response;
-            }
-            // An emulator may answer this at once if there is no event, as older versions of
-            // `cargo lambda watch` do. Lambda lets the request wait instead.
-            sleep(Duration::from_millis(50)).await;
-        };
-        if !parts.status.is_success() {
-            bail!("the Runtime API does not give an event: {}", parts.status);
-        }
-        let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        let request_id = request_id.filter(|id| !id.is_empty()).map(str::to_owned);
-        Ok(Event {
-            request_id: request_id.context("the Runtime API gave an event without a readable request id")?,
-            payload,
-            trace_header: parts.headers.remove(TRACE_ID),
-            invocation_id: parts.headers.remove(INVOCATION_ID),
-        })
-    }
-
-    /// Sends the answer to an event. If Lambda rejects it, for example because the call has timed
-    /// out, that is a line at ERROR, and the process goes on.
-    ///
-    /// # Errors
-    /// If the Runtime API cannot be reached.
-    pub async fn answer(&self, event: &Event, answer: &Result<impl Serialize, impl Serialize>) -> anyhow::Result<()> {
-        let (kind, body) = match answer {
-            Ok(response) => ("response", serde_json::to_vec(response)?),
-            Err(error) => ("error", serde_json::to_vec(error)?),
-        };
-        let path = format!("/2018-06-01/runtime/invocation/{}/{kind}", event.request_id);
-        let unhandled = answer.is_err().then_some((ERROR_TYPE, HeaderValue::from_static("unhandled")));
-        let invocation_id = event.invocation_id.clone().map(|id| (INVOCATION_ID, id));
-        let headers = unhandled.into_iter().chain(invocation_id);
-        let (parts, _) = self.call(Method::POST, &path, headers, body.into()).await?;
-        if !parts.status.is_success() {
-            error!(status = parts.status.as_u16(), "the Runtime API rejected the answer");
-        }
-        Ok(())
-    }
-
-    /// Sends a request and reads the whole response. If nothing listens, it waits for it once.
-    async fn call(
+    /// Runs a loop of `lambda_runtime`, and runs it anew if an event was unreadable. Waits once if
+    /// the Runtime API refuses connections. Returns why the process must end.
+    pub async fn serve<F: Future<Output = Result<(), lambda_runtime::Error>>>(
         &self,
-        method: Method,
-        path: &str,
-        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)> + Clone,
-        body: Bytes,
-    ) -> anyhow::Result<(Parts, Bytes)> {
-        let send = async || {
-            let mut request = build_request().method(method.clone()).uri(path).body(Body::from(body.clone()))?;
-            request.headers_mut().extend(headers.clone());
-            self.client.call(request).await.map_err(|error| anyhow!(error))
-        };
-        let mut response = send().await;
-        if response.as_ref().is_err_and(is_connection_refused) {
+        run: impl Fn() -> F,
+    ) -> anyhow::Error {
+        let mut has_waited = false;
+        loop {
+            let Err(error) = run().await else { return anyhow!("lambda_runtime's loop has ended") };
+            if is_unreadable_event(&*error) {
+                // The error is not logged, because it quotes the header.
+                warn!("an event gets no answer, because one of its headers, such as the client context, is unreadable");
+                let in_a_row = self.unreadable_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                if in_a_row >= self.concurrency.saturating_mul(MAX_UNREADABLE_IN_A_ROW) {
+                    return anyhow!("{in_a_row} unreadable events in a row");
+                }
+                continue;
+            }
+            let error = anyhow!(error);
+            if has_waited || !is_connection_refused(&error) {
+                return error;
+            }
+            has_waited = true;
             self.waited.get_or_init(|| self.wait_until_it_listens()).await;
-            response = send().await;
         }
-        let (parts, body) = response?.into_parts();
-        Ok((parts, Body::new(body).collect().await?.to_bytes()))
     }
 
     /// Waits until something listens, 2 s at most.
@@ -177,15 +115,21 @@ impl RuntimeApi {
     /// AWS's emulator starts the function and its Runtime API at the same time, so the function can
     /// be first. Source: <https://github.com/localstack/localstack/issues/12680>.
     async fn wait_until_it_listens(&self) {
-        warn!(runtime_api = self.host, "the Runtime API refuses connections: waiting for it");
+        warn!(runtime_api = self.address, "the Runtime API refuses connections: waiting for it");
         let listens = async {
-            while TcpStream::connect(&self.host).await.is_err() {
+            while TcpStream::connect(&self.address).await.is_err() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         // If nothing listens in time, the next request reports the error.
         let _ = timeout(Duration::from_secs(2), listens).await;
     }
+}
+
+/// Whether `lambda_runtime` could not read a header: its text, its JSON or its number. Every other
+/// error means that the Runtime API failed.
+fn is_unreadable_event(error: &(dyn Error + 'static)) -> bool {
+    error.is::<ToStrError>() || error.is::<serde_json::Error>() || error.is::<ParseIntError>()
 }
 
 fn is_connection_refused(error: &anyhow::Error) -> bool {
@@ -197,38 +141,44 @@ fn is_connection_refused(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn from_env(api: Option<&str>, concurrency: Option<&str>) -> Result<(String, u32), String> {
-        let variable = |name: &str| match name {
-            "AWS_LAMBDA_FUNCTION_NAME" => Some("f".to_owned()),
-            "AWS_LAMBDA_RUNTIME_API" => api.map(str::to_owned),
-            "AWS_LAMBDA_MAX_CONCURRENCY" => concurrency.map(str::to_owned),
+    /// The result with these variables instead of good ones.
+    fn from_env(changed: &[(&str, &str)]) -> Result<RuntimeApi, String> {
+        let good = |name: &str| match name {
+            "AWS_LAMBDA_FUNCTION_NAME" => Some("okta-authorizer"),
+            "AWS_LAMBDA_FUNCTION_VERSION" => Some("$LATEST"),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some("128"),
+            "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9001"),
             _ => None,
         };
-        let api = RuntimeApi::from_env(variable).map_err(|error| error.to_string())?;
-        Ok((api.host, api.concurrency))
+        let value = |name: &str| changed.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
+        let env_var = |name: &str| value(name).or_else(|| good(name)).filter(|value| !value.is_empty());
+        RuntimeApi::from_env(|name| env_var(name).map(str::to_owned)).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn the_address_is_a_host_and_port_or_a_url() {
-        let malformed = || Err("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets".to_owned());
-        let not_set = "AWS_LAMBDA_RUNTIME_API is not set; accepted: what Lambda sets".to_owned();
-        for (address, expected) in [
-            (Some("169.254.100.1:9001"), Ok(("169.254.100.1:9001".to_owned(), 1))),
-            (Some("localhost"), Ok(("localhost".to_owned(), 1))),
-            (Some("http://[::1]:9000/.rt/f"), Ok(("[::1]:9000".to_owned(), 1))),
-            (Some("/f"), malformed()),
-            (Some("a b"), malformed()),
-            (Some("http://"), malformed()),
-            (None, Err(not_set)),
+    fn a_variable_that_lambda_runtime_would_panic_on_is_named() {
+        assert_eq!(from_env(&[]).unwrap().address, "127.0.0.1:9001");
+        for (name, value, problem) in [
+            ("AWS_LAMBDA_FUNCTION_NAME", "", "is not set"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "", "is not set"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "", "is not set"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "much", "is not a number"),
+            ("AWS_LAMBDA_RUNTIME_API", "", "is not set"),
+            ("AWS_LAMBDA_RUNTIME_API", "*", "is not host:port"),
+            ("AWS_LAMBDA_RUNTIME_API", "/path", "is not host:port"),
+            ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:9001", "is not host:port"),
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1", "is not host:port"),
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:many", "is not host:port"),
         ] {
-            assert_eq!(from_env(address, None), expected, "{address:?}");
+            let error = from_env(&[(name, value)]).unwrap_err();
+            assert_eq!(error, format!("{name} {problem}; accepted: what Lambda sets"), "{value}");
         }
     }
 
     #[test]
-    fn the_concurrency_is_at_least_one() {
-        for (given, concurrency) in [("64", 64), ("1", 1), ("0", 1), ("-4", 1), ("four", 1), ("", 1)] {
-            assert_eq!(from_env(Some("h:1"), Some(given)), Ok(("h:1".to_owned(), concurrency)), "{given}");
+    fn concurrency_is_read_as_lambda_runtime_reads_it() {
+        for (value, concurrency) in [("", 1), ("0", 1), ("1", 1), ("four", 1), ("-1", 1), ("4", 4), ("64", 64)] {
+            assert_eq!(from_env(&[("AWS_LAMBDA_MAX_CONCURRENCY", value)]).unwrap().concurrency(), concurrency);
         }
     }
 }

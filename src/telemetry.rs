@@ -87,15 +87,19 @@ pub fn init(settings: LogSettings) -> Result<(), TryInitError> {
 
 /// Which events of `tracing` are written:
 /// - our own from `level` on;
-/// - others from WARN on, because the SDK logs headers below that (which are not even compiled: see
-///   the feature of `tracing` in Cargo.toml);
+/// - others from WARN on, because the runtime and the SDK log events and headers below that (which
+///   are not even compiled: see the feature of `tracing` in Cargo.toml);
+/// - not the runtime's layer that logs every error answer, because the decision line has it;
+/// - not the runtime's warning that each of its loops takes one event at a time, because there are
+///   as many loops as Lambda sends events at the same time;
 /// - not the SDK's complaint that a failed connection cannot be closed, because that client is
 ///   ours;
 /// - no spans.
 fn event_filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
     filter_fn(move |metadata| match metadata.target() {
         _ if metadata.is_span() => false,
-        "aws_smithy_runtime::client::http::connection_poisoning" => false,
+        "lambda_runtime::layers::panic" | "aws_smithy_runtime::client::http::connection_poisoning" => false,
+        "lambda_runtime::runtime" if *metadata.level() == Level::WARN => false,
         target if target.starts_with("okta_authorizer") => *metadata.level() <= level,
         _ => *metadata.level() <= level && *metadata.level() <= Level::WARN,
     })
@@ -126,8 +130,8 @@ impl Lines {
             let metadata =
                 (!cloud_watch_metrics.is_empty()).then_some(Metadata { timestamp: milliseconds, cloud_watch_metrics });
             let json = JsonLine { timestamp, level, message, line, function_name: &self.function_name, _aws: metadata };
-            // About the length of a decision line. Without it, the buffer grows four times.
-            let mut text = Vec::with_capacity(1_024);
+            // The longest line. A buffer that grows is copied, which costs more than the space.
+            let mut text = Vec::with_capacity(2_048);
             serde_json::to_writer(&mut text, &json)?;
             return Ok(text);
         }

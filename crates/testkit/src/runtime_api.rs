@@ -119,13 +119,11 @@ pub struct Delivery {
     status: StatusCode,
     /// Headers that replace the usual ones. `None` leaves a header out.
     headers: Vec<(HeaderName, Option<HeaderValue>)>,
-    /// What the Runtime API says to the answer.
-    to_answer: StatusCode,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new(), to_answer: StatusCode::ACCEPTED }
+        Self { status: StatusCode::OK, headers: Vec::new() }
     }
 }
 
@@ -133,11 +131,6 @@ impl Delivery {
     /// With this status instead of 200.
     pub fn status(code: u16) -> Self {
         Self { status: StatusCode::from_u16(code).unwrap(), ..Self::default() }
-    }
-
-    /// The answer is rejected with this status.
-    pub fn rejecting(code: u16) -> Self {
-        Self { to_answer: StatusCode::from_u16(code).unwrap(), ..Self::default() }
     }
 
     /// With this header, in addition or instead of the usual one.
@@ -163,19 +156,9 @@ struct Invocation {
     answer: oneshot::Sender<Answer>,
 }
 
-/// An event that has no answer yet.
-struct InProgress {
-    answer: oneshot::Sender<Answer>,
-    status: StatusCode,
-    /// The answer must have the same.
-    invocation_id: Option<HeaderValue>,
-}
-
-const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
-
 struct Api {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    in_progress: Mutex<HashMap<String, InProgress>>,
+    in_progress: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
     ready: watch::Sender<bool>,
     polls: watch::Sender<Polls>,
     restores: watch::Sender<usize>,
@@ -334,8 +317,8 @@ impl Authorizer {
             ready,
             polls,
             restores,
-            pid,
             exited,
+            pid,
             kill: Some(kill),
             lines,
             readers,
@@ -380,15 +363,22 @@ impl Authorizer {
     }
 
     async fn deliver(&self, delivery: Delivery, body: String, limit: Duration) -> Option<Answer> {
-        let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
-        let id = format!("00000000-0000-4000-8000-{number:012}");
-        let (answer, answered) = oneshot::channel();
-        self.queue.send(Invocation { id, body, delivery, answer }).ok()?;
+        let answered = self.send(delivery, body);
         let mut exited = self.exited.clone();
         tokio::select! {
             answer = timeout(limit, answered) => answer.ok()?.ok(),
             _ = exited.wait_for(Option::is_some) => None,
         }
+    }
+
+    /// Sends one event in this way and does not wait for the answer.
+    pub fn send(&self, delivery: Delivery, body: impl Into<String>) -> oneshot::Receiver<Answer> {
+        let number = self.invocations.fetch_add(1, Ordering::SeqCst) + 1;
+        let id = format!("00000000-0000-4000-8000-{number:012}");
+        let (answer, answered) = oneshot::channel();
+        // If the Runtime API has ended, the receiver sees that.
+        let _ = self.queue.send(Invocation { id, body: body.into(), delivery, answer });
+        answered
     }
 
     /// Freezes the process, as Lambda does between calls.
@@ -426,13 +416,6 @@ impl Authorizer {
     /// The number of requests to restore the process from a snapshot.
     pub fn restores(&self) -> usize {
         *self.restores.borrow()
-    }
-
-    /// Answers one request for an event with 204, as an emulator may do if there is none.
-    pub fn send_no_event(&self) {
-        let (id, body, delivery) = ("none".to_owned(), String::new(), Delivery::status(204));
-        let sent = self.queue.send(Invocation { id, body, delivery, answer: oneshot::channel().0 });
-        assert!(sent.is_ok(), "the Runtime API has ended");
     }
 
     /// Sends an event in a way that ends the process, and waits for that.
@@ -557,27 +540,24 @@ async fn next(State(api): State<Arc<Api>>) -> (StatusCode, HeaderMap, String) {
     }
     let chosen = headers.get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
     let id = chosen.map_or(id, str::to_owned);
-    let invocation_id = headers.get(INVOCATION_ID).cloned();
-    let in_progress = InProgress { answer, status: delivery.to_answer, invocation_id };
-    api.in_progress.lock().unwrap().insert(id, in_progress);
+    api.in_progress.lock().unwrap().insert(id, answer);
     (delivery.status, headers, body)
 }
 
-async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
     let answer = Answer::Response(serde_json::from_slice(&body).expect("a response is JSON"));
-    complete(&api, &id, &headers, answer)
+    complete(&api, &id, answer)
 }
 
-async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
     let error: Value = serde_json::from_slice(&body).expect("an error is JSON");
     let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-    complete(&api, &id, &headers, Answer::Error { kind: text("errorType"), message: text("errorMessage") })
+    complete(&api, &id, Answer::Error { kind: text("errorType"), message: text("errorMessage") })
 }
 
-fn complete(api: &Api, id: &str, headers: &HeaderMap, answer: Answer) -> StatusCode {
+fn complete(api: &Api, id: &str, answer: Answer) -> StatusCode {
     let waiting = api.in_progress.lock().unwrap().remove(id).expect("one answer per event");
-    assert_eq!(headers.get(INVOCATION_ID), waiting.invocation_id.as_ref());
     // The receiver is gone if the caller has stopped waiting.
-    let _ = waiting.answer.send(answer);
-    waiting.status
+    let _ = waiting.send(answer);
+    StatusCode::ACCEPTED
 }
