@@ -57,12 +57,14 @@ impl RuntimeApi {
         let memory = required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
         let _: i32 =
             memory.parse().context("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not a number; accepted: what Lambda sets")?;
-        let address = required("AWS_LAMBDA_RUNTIME_API")?;
-        let uri: Option<Uri> = address.parse().ok();
-        let authority = uri.as_ref().and_then(Uri::authority);
-        if !authority.is_some_and(|authority| authority.as_str() == address && authority.port().is_some()) {
-            return Err(anyhow!("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets"));
-        }
+        // Lambda sets `host:port`, and `cargo lambda watch` a URL.
+        let uri: Option<Uri> = required("AWS_LAMBDA_RUNTIME_API")?.parse().ok();
+        let address = uri.as_ref().and_then(|uri| match (uri.authority()?, uri.scheme_str()) {
+            (authority, None) => authority.port().map(|_| authority.to_string()),
+            (authority, Some("http")) => Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80))),
+            _ => None,
+        });
+        let address = address.context("AWS_LAMBDA_RUNTIME_API is not host:port; accepted: what Lambda sets")?;
         let concurrency = env_var("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
         Ok(Self {
             address,
@@ -157,7 +159,10 @@ mod tests {
 
     #[test]
     fn a_variable_that_lambda_runtime_would_panic_on_is_named() {
-        assert_eq!(from_env(&[]).unwrap().address, "127.0.0.1:9001");
+        let address = |text: &str| from_env(&[("AWS_LAMBDA_RUNTIME_API", text)]).unwrap().address;
+        assert_eq!(address("127.0.0.1:9001"), "127.0.0.1:9001");
+        assert_eq!(address("http://[::1]:9000/.rt/f"), "[::1]:9000");
+        assert_eq!(address("http://localhost"), "localhost:80");
         for (name, value, problem) in [
             ("AWS_LAMBDA_FUNCTION_NAME", "", "is not set"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "", "is not set"),
@@ -166,7 +171,7 @@ mod tests {
             ("AWS_LAMBDA_RUNTIME_API", "", "is not set"),
             ("AWS_LAMBDA_RUNTIME_API", "*", "is not host:port"),
             ("AWS_LAMBDA_RUNTIME_API", "/path", "is not host:port"),
-            ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:9001", "is not host:port"),
+            ("AWS_LAMBDA_RUNTIME_API", "https://127.0.0.1:9001", "is not host:port"),
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1", "is not host:port"),
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:many", "is not host:port"),
         ] {
