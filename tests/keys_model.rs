@@ -796,6 +796,24 @@ fn times_far_in_the_future_do_not_stop_requests() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_stops_nothing() {
+    let run = |without| {
+        let mut world = World::cold(1, 0).with(calls(2));
+        world.okta = Okta::Down;
+        for set_back in [0, 50 * SECOND] {
+            world.now -= set_back;
+            world = world.after(Move::Call(0), without).unwrap();
+            while world.moves() == [Move::Act(0), Move::OktaRecovers] {
+                world = world.after(Move::Act(0), without).unwrap();
+            }
+        }
+        world.fetches.len()
+    };
+    assert_eq!(run(Without::Nothing), 2);
+    assert_eq!(run(Without::LimitsOfBelief), 1);
+}
+
+#[test]
 fn the_lease_of_an_earlier_version_is_ignored() {
     for (asked_at, requests) in [(None, 1), (Some(100 * SECOND), 0)] {
         let mut world = World::cold(1, 0).with(calls(1));

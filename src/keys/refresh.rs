@@ -18,7 +18,7 @@
 //! | only the claim's owner writes | keys in the item never become older |
 //! | keys count from the start of the request for them | a response that waited while the instance was frozen can have a withdrawn key |
 //! | keys are accepted only if they are newer | a withdrawn key does not return |
-//! | times too far in the future are ignored | one bad write to the table cannot stop all refreshes |
+//! | times too far in the future are ignored | one bad write to the table, or a clock that was set back, cannot stop all refreshes |
 
 use std::sync::Arc;
 
@@ -90,7 +90,12 @@ pub struct Budget {
 
 impl Budget {
     fn allows(self, used_until: Millis, now: Millis) -> bool {
-        used_until + self.interval <= now + self.interval * self.burst
+        used_until + self.interval <= now + self.longest()
+    }
+
+    /// How far in the future its number can be.
+    fn longest(self) -> Millis {
+        self.interval * self.burst
     }
 
     fn charged(self, used_until: Millis, now: Millis) -> Millis {
@@ -323,6 +328,7 @@ impl Protocol {
     /// Starts a lookup, if one is needed and it is time for one. An instance does one lookup at a
     /// time: the caller sees to that.
     pub fn start<K: Keys>(&self, state: &mut State<K>, kid: Option<&Kid>, now: Millis) -> Option<(Lookup, Action<K>)> {
+        self.forget_impossible_times(state, now);
         match state.need(kid, now)? {
             Need::Keys if now < state.next_empty_lookup_at => return None,
             Need::Keys => {}
@@ -383,11 +389,11 @@ impl Protocol {
     /// Takes over what an item says, as far as it can be true. Returns the end of another
     /// instance's lease.
     fn accept<K: Keys>(&self, state: &mut State<K>, item: Item<K>, now: Millis) -> Option<Millis> {
-        let Timing { lease, clock_tolerance, longest_not_before, kid_fetches, .. } = self.timing;
-        let latest = now + clock_tolerance;
-        let asked_at = item.limits.asked_at.filter(|at| *at <= latest);
+        let latest = now + self.timing.clock_tolerance;
+        let limits = self.possible(item.limits, now);
         // An item of an earlier version has no `asked_at`, and its lease has other meanings.
-        let lease_until = item.lease_until.filter(|until| asked_at.is_some() && *until <= latest + lease);
+        let is_lease = |until: &Millis| limits.asked_at.is_some() && *until <= latest + self.timing.lease;
+        let lease_until = item.lease_until.filter(is_lease);
 
         let keys = item.keys.filter(|keys| keys.fetched_at <= latest);
         if let Some(keys) = keys.map(|keys| self.refresh_policy.clamped(keys))
@@ -402,14 +408,34 @@ impl Protocol {
             // What this instance knew about requests is older than these keys.
             state.limits.asked_at = None;
         }
-        state.limits.asked_at = state.limits.asked_at.max(asked_at);
-        if item.limits.not_before <= latest + longest_not_before {
-            state.limits.not_before = state.limits.not_before.max(item.limits.not_before);
-        }
-        if item.limits.kid_budget <= latest + kid_fetches.interval * kid_fetches.burst {
-            state.limits.kid_budget = state.limits.kid_budget.max(item.limits.kid_budget);
-        }
+        state.limits = Limits {
+            asked_at: state.limits.asked_at.max(limits.asked_at),
+            not_before: state.limits.not_before.max(limits.not_before),
+            kid_budget: state.limits.kid_budget.max(limits.kid_budget),
+        };
         lease_until
+    }
+
+    /// The limits without times that are further in the future than an instance can have set them.
+    fn possible(&self, limits: Limits, now: Millis) -> Limits {
+        let Timing { clock_tolerance, longest_not_before, kid_fetches, .. } = self.timing;
+        let latest = now + clock_tolerance;
+        let possible = |time, longest| if time <= latest + longest { time } else { 0 };
+        Limits {
+            asked_at: limits.asked_at.filter(|at| *at <= latest),
+            not_before: possible(limits.not_before, longest_not_before),
+            kid_budget: possible(limits.kid_budget, kid_fetches.longest()),
+        }
+    }
+
+    /// If the clock was set back, pauses that count from a later time would last too long.
+    fn forget_impossible_times<K>(&self, state: &mut State<K>, now: Millis) {
+        let Timing { lease, due_lookup_pause, empty_lookup_pause, kid_lookups, .. } = self.timing;
+        let possible = |time, longest| if time <= now + longest { time } else { 0 };
+        state.limits = self.possible(state.limits, now);
+        state.next_due_lookup_at = possible(state.next_due_lookup_at, due_lookup_pause.max(lease));
+        state.next_empty_lookup_at = possible(state.next_empty_lookup_at, empty_lookup_pause);
+        state.kid_lookups = possible(state.kid_lookups, kid_lookups.longest());
     }
 
     /// The next action after everything is known that can be: ask Okta, wait for another instance
