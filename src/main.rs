@@ -20,7 +20,7 @@ use okta_authorizer::{
     event::Payload,
     https::{HttpsClient, TrustAnchors},
     keys::KeysTable,
-    response::InOnePiece,
+    response::Response,
     runtime_api::RuntimeApi,
     telemetry::{self, LogSettings, decision::log_decision},
 };
@@ -92,12 +92,12 @@ async fn work(runtime_api: Arc<RuntimeApi>, authorizer: Arc<Authorizer>) -> anyh
     runtime_api.serve(|| Runtime::new(handler).run()).await
 }
 
-async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Payload>) -> Result<InOnePiece, Diagnostic> {
+async fn handle(authorizer: Arc<Authorizer>, event: LambdaEvent<Payload>) -> Result<Response, Diagnostic> {
     let start = Instant::now();
     let decision = authorizer.decide(&event.payload.0, now()).await;
     let invocation = &event.context;
     log_decision(&decision, &invocation.request_id, invocation.xray_trace_id.as_deref(), start.elapsed());
-    authorizer.respond(decision).map(InOnePiece)
+    authorizer.respond(decision)
 }
 
 /// Lambda gives region and credentials in the environment. Elsewhere the SDK looks for them in its
