@@ -51,7 +51,7 @@ impl Authorizer {
             keys: match &config.pinned_keys {
                 Some(keys) => KeyStore::pinned(keys.clone()),
                 None => KeyStore::remote(
-                    KeysEndpoint::new(issuer.keys_endpoint, https.clone()),
+                    KeysEndpoint::new(issuer.keys_endpoint, https),
                     table.cloned(),
                     config.refresh_policy,
                     system_clock(),
@@ -79,8 +79,8 @@ impl Authorizer {
         }
     }
 
-    /// Loads the keys of every issuer. It does not fail: the first call that needs a missing key
-    /// looks for it again. `now` is in epoch seconds.
+    /// Loads the keys of every issuer. It does not fail: the calls that follow look again when Okta
+    /// may be asked. `now` is in epoch seconds.
     pub async fn load_keys(&self, now: u64) {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.load(now))).await;
     }

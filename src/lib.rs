@@ -24,6 +24,7 @@ pub mod https;
 pub mod keys;
 mod rate_limit;
 pub mod response;
+mod running_time;
 pub mod runtime_api;
 pub mod telemetry;
 pub mod token;

@@ -92,7 +92,7 @@ fuzz_target!(|input: &str| {
     }
     *ITEM.lock().unwrap() = (item.to_owned(), input.starts_with('1'));
     let (known, unknown) = RUNTIME.block_on(async {
-        let okta = KeysEndpoint::new("none://okta/".parse().unwrap(), OKTA.clone());
+        let okta = KeysEndpoint::new("none://okta/".parse().unwrap(), &OKTA);
         // The clock is fast, so that no lookup waits for another instance.
         let readings = AtomicU64::new(0);
         let clock = move || (NOW + if readings.fetch_add(1, Relaxed) < 2 { 0 } else { LATER }) * 1_000;

@@ -5,7 +5,7 @@ use reqwest::{Response, StatusCode, Url, header::CACHE_CONTROL};
 use super::{KeySet, KeySetError};
 use crate::{
     https::{ClientBuildError, HttpsClient, RequestError},
-    rate_limit,
+    rate_limit, running_time,
 };
 
 /// The URL at which one issuer publishes its JWKS (RFC 7517 §5).
@@ -46,18 +46,24 @@ pub(super) enum FetchError {
 impl KeysEndpoint {
     /// The endpoint at `url`, reached through `client`.
     #[must_use]
-    pub fn new(url: Url, client: HttpsClient) -> Self {
-        Self { url, client }
+    pub fn new(url: Url, client: &HttpsClient) -> Self {
+        // Requests are rare, so a connection of the last one is most likely dead.
+        Self { url, client: client.always_connecting() }
     }
 
     pub(super) fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Sends one request. It follows no redirect, accepts only status 200, and reads at most
+    /// Sends one request, which takes 2 s at most. It follows no redirect, accepts only status 200, and reads at most
     /// [`KeySet::MAX_BYTES`] of the body. `now` returns the epoch second in which the response
     /// arrives.
     pub(super) async fn fetch(&self, now: impl Fn() -> u64) -> Result<FetchedKeys, FetchError> {
+        let request = running_time::within(HttpsClient::TIMEOUT, self.request(now));
+        request.await.unwrap_or(Err(RequestError::TimedOut.into()))
+    }
+
+    async fn request(&self, now: impl Fn() -> u64) -> Result<FetchedKeys, FetchError> {
         let client = self.client.client()?;
         let response = client.get(self.url.clone()).send().await.map_err(RequestError::from)?;
         check_status(&response, now)?;

@@ -127,7 +127,7 @@ pub struct Timing {
     pub empty_lookup_pause: Millis,
     /// How long a lookup waits for the keys of another instance.
     pub wait: Millis,
-    /// From one read of the item to the next in a lookup that waits.
+    /// From one read of the item to the next in a lookup that waits. It doubles three times.
     pub poll: Millis,
     /// The longest time that Okta can ask for.
     pub longest_not_before: Millis,
@@ -283,6 +283,10 @@ pub struct Lookup {
     /// Whether the table has answered so far. If it has failed once, this lookup goes on without
     /// it.
     uses_table: bool,
+    /// Until when another instance is at work, as the item said last.
+    lease_until: Option<Millis>,
+    /// How often it has waited for that instance.
+    polls: u8,
     /// How many claims it has tried. A few, so that a lookup ends.
     claims: u8,
     /// The claim that it has tried last, until the end of the lookup if it succeeded.
@@ -338,7 +342,8 @@ impl Protocol {
             Need::Kid => state.kid_lookups = self.timing.kid_lookups.charged(state.kid_lookups, now),
         }
         let uses_table = self.has_table;
-        let mut lookup = Lookup { kid: kid.cloned(), started_at: now, uses_table, claims: 0, claim: None };
+        let (kid, started_at) = (kid.cloned(), now);
+        let mut lookup = Lookup { kid, started_at, uses_table, lease_until: None, polls: 0, claims: 0, claim: None };
         let action = if uses_table { Action::Read } else { self.decide(state, &mut lookup, None, now) };
         Some((lookup, action))
     }
@@ -347,14 +352,10 @@ impl Protocol {
     pub fn next<K: Keys>(&self, state: &mut State<K>, lookup: &mut Lookup, event: Event<K>, now: Millis) -> Action<K> {
         match event {
             Event::Item(item) | Event::NotClaimed(item) => {
-                let lease_until = self.accept(state, item, now);
-                self.decide(state, lookup, lease_until, now)
+                lookup.lease_until = self.accept(state, item, now);
+                self.decide(state, lookup, lookup.lease_until, now)
             }
-            Event::TableFailed => {
-                lookup.uses_table = false;
-                lookup.claim = None;
-                self.decide(state, lookup, None, now)
-            }
+            Event::TableFailed => self.without_table(state, lookup, now),
             Event::Waited => Action::Read,
             Event::Claimed => match &lookup.claim {
                 Some(claim) => {
@@ -364,11 +365,14 @@ impl Protocol {
                 None => Action::Done,
             },
             // Others may ask Okta by now. The next call starts again.
-            Event::TooLate | Event::Written => Action::Done,
+            Event::TooLate => lookup.claim.map_or(Action::Done, |claim| Action::WriteFailure(None, claim.lease_until)),
+            Event::Written => Action::Done,
             Event::Fetched { started_at, keys, max_age } => {
                 // Two requests within a second have different times, so that the later one is newer.
                 let earliest = state.cached.as_ref().map_or(0, |cached| cached.fetched_at + 1_000);
-                let keys = self.refresh_policy.for_fetched(keys, max_age, started_at.max(earliest));
+                let latest = started_at + self.timing.clock_tolerance;
+                let fetched_at = started_at.max(earliest.min(latest));
+                let keys = self.refresh_policy.for_fetched(keys, max_age, fetched_at);
                 state.cached = Some(keys.clone());
                 state.limits.asked_at = None;
                 lookup.claim.map_or(Action::Done, |claim| Action::WriteKeys(keys, claim.lease_until))
@@ -384,6 +388,35 @@ impl Protocol {
                 })
             }
         }
+    }
+
+    /// Goes on after the table did not answer.
+    fn without_table<K: Keys>(&self, state: &mut State<K>, lookup: &mut Lookup, now: Millis) -> Action<K> {
+        // The owner is still at work, and its keys may be readable in a moment.
+        if let Some(wait) = self.wait_for_owner(state, lookup, now) {
+            return wait;
+        }
+        // The instance was frozen in the claim. The item can have other keys now.
+        if lookup.claim.is_some_and(|claim| claim.lease_until < now) && lookup.claims < Lookup::MAX_CLAIMS {
+            lookup.claim = None;
+            return Action::Read;
+        }
+        // A claim that got no answer can be in the item. If it is, the write at the end succeeds.
+        lookup.uses_table = false;
+        self.decide(state, lookup, None, now)
+    }
+
+    /// Another read of the item in a moment, if an owner is at work and the call needs its keys.
+    fn wait_for_owner<K: Keys>(&self, state: &State<K>, lookup: &mut Lookup, now: Millis) -> Option<Action<K>> {
+        let needs_keys = matches!(state.need(lookup.kid.as_ref(), now), Some(Need::Keys | Need::Kid));
+        let is_owned = lookup.lease_until.is_some_and(|until| now < until);
+        let has_time = now < lookup.started_at + self.timing.wait;
+        (needs_keys && is_owned && has_time).then(|| {
+            // Many instances can wait for one owner, so they read less and less often.
+            let pause = self.timing.poll << lookup.polls.min(3);
+            lookup.polls = lookup.polls.saturating_add(1);
+            Action::Wait(now + pause)
+        })
     }
 
     /// Takes over what an item says, as far as it can be true. Returns the end of another
@@ -449,17 +482,11 @@ impl Protocol {
     ) -> Action<K> {
         let Some(need) = state.need(lookup.kid.as_ref(), now) else { return Action::Done };
         if lease_until.is_some_and(|until| now < until) {
-            return match need {
+            if need == Need::Due {
                 // The keys are still good, so nobody waits.
-                Need::Due => {
-                    state.next_due_lookup_at = now + self.timing.lease;
-                    Action::Done
-                }
-                Need::Keys | Need::Kid if now < lookup.started_at + self.timing.wait => {
-                    Action::Wait(now + self.timing.poll)
-                }
-                Need::Keys | Need::Kid => Action::Done,
-            };
+                state.next_due_lookup_at = now + self.timing.lease;
+            }
+            return self.wait_for_owner(state, lookup, now).unwrap_or(Action::Done);
         }
         let may_fetch = now >= self.next_fetch_at(state, need)
             && (need != Need::Kid || self.timing.kid_fetches.allows(state.limits.kid_budget, now));

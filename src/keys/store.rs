@@ -67,15 +67,25 @@ struct Remote {
 struct Shared {
     state: State<KeySet>,
     running: Option<Running>,
+    /// The last lookup left this instance without keys.
+    is_outage: bool,
 }
 
 /// The lookup that runs now. There is one at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    /// The `kid` that it looks for, if it does not look for any key.
+    kid: Option<Kid>,
+    started_at: Millis,
+}
+
+/// What a call needs beyond the keys in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Running {
-    /// It looks for a `kid`.
-    ForKid,
-    /// It looks for any keys, or for newer ones.
-    ForAny,
+enum Need {
+    Nothing,
+    /// Its key is usable and due for a refresh.
+    Newer,
+    Key,
 }
 
 impl Keys for KeySet {
@@ -91,6 +101,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(2_750);
 /// usable key. Usually the refresh and the write to the table end in this time, so that they do not
 /// depend on the process's next call: Lambda freezes it until then.
 const LONGEST_WAIT_IF_USABLE: Duration = Duration::from_millis(250);
+
+/// How long a lookup can take in milliseconds, if the process is not frozen meanwhile.
+const LONGEST_LOOKUP: Millis = 5_000;
 
 impl KeyStore {
     /// Keys that never change. This store makes no network requests.
@@ -113,7 +126,7 @@ impl KeyStore {
             table,
             protocol,
             clock,
-            shared: Mutex::new(Shared { state: State::default(), running: None }),
+            shared: Mutex::new(Shared { state: State::default(), running: None, is_outage: false }),
             steps: watch::Sender::new(()),
         })))
     }
@@ -185,28 +198,40 @@ impl Remote {
     /// Waits for a lookup, as long as this call should. Starts one if none runs and the protocol
     /// permits it. The caller finds the result in the state.
     ///
-    /// A call that finds a lookup for a `kid` in progress shares its result, good or bad.
+    /// A call that finds a lookup for the same `kid` in progress shares its result, good or bad.
     async fn look_up(self: &Arc<Self>, kid: Option<&str>, now: u64) {
         let mut deadline = Instant::now() + LONGEST_WAIT;
         let mut steps = self.steps.subscribe();
         let mut is_own = false;
         let mut joined = false;
         loop {
-            let (is_usable, is_fresh, running) = {
+            let (found, waits) = {
                 let shared = self.lock();
-                let found = shared.state.find(kid, now * 1_000);
-                let is_fresh = matches!(found, Found::Fresh(_));
-                (is_fresh || matches!(found, Found::Due(_)), is_fresh, shared.running)
+                let found = match shared.state.find(kid, now * 1_000) {
+                    Found::Fresh(_) => Need::Nothing,
+                    Found::Due(_) => Need::Newer,
+                    Found::UnknownKid | Found::NoKeys => Need::Key,
+                };
+                let waits = shared.running.as_ref().map(|running| {
+                    joined |= running.kid.as_deref() == kid;
+                    let is_old = (self.clock)() > running.started_at + LONGEST_LOOKUP;
+                    match found {
+                        // It needs time to run, because it was frozen.
+                        Need::Newer => is_own || is_old,
+                        Need::Nothing => is_own,
+                        // Nothing is known to be wrong, so the keys will most likely come.
+                        Need::Key => is_own || !shared.is_outage,
+                    }
+                });
+                (found, waits)
             };
-            match running {
-                None if is_fresh || is_own || joined => return,
+            match waits {
+                None if found == Need::Nothing || is_own || joined => return,
                 None if !self.start(kid) => return,
                 None => is_own = true,
-                // Another call does the lookup, so this one does not wait with a usable key.
-                Some(_) if is_usable && !is_own => return,
-                Some(running) => {
-                    joined |= running == Running::ForKid;
-                    if is_usable {
+                Some(false) => return,
+                Some(true) => {
+                    if found != Need::Key {
                         deadline = deadline.min(Instant::now() + LONGEST_WAIT_IF_USABLE);
                     }
                     if timeout_at(deadline, steps.changed()).await.is_err() {
@@ -220,11 +245,12 @@ impl Remote {
     /// Starts a lookup if the protocol permits one.
     fn start(self: &Arc<Self>, kid: Option<&str>) -> bool {
         let kid: Option<Kid> = kid.map(Into::into);
+        let now = (self.clock)();
         let mut shared = self.lock();
-        let Some((lookup, action)) = self.protocol.start(&mut shared.state, kid.as_ref(), (self.clock)()) else {
+        let Some((lookup, action)) = self.protocol.start(&mut shared.state, kid.as_ref(), now) else {
             return false;
         };
-        shared.running = Some(if kid.is_some() { Running::ForKid } else { Running::ForAny });
+        shared.running = Some(Running { kid, started_at: now });
         drop(shared);
         tokio::spawn(Arc::clone(self).run(lookup, action));
         true
@@ -332,7 +358,10 @@ struct EndOfLookup<'r>(&'r Remote);
 
 impl Drop for EndOfLookup<'_> {
     fn drop(&mut self) {
-        self.0.lock().running = None;
+        let mut shared = self.0.lock();
+        shared.running = None;
+        shared.is_outage = matches!(shared.state.find(None, (self.0.clock)()), Found::NoKeys);
+        drop(shared);
         self.0.steps.send_replace(());
     }
 }

@@ -27,12 +27,12 @@ use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
-use tokio::time::timeout;
 
 use super::{
     KeySet,
     refresh::{CachedKeys, Claim, Item, Limits, Millis},
 };
+use crate::running_time;
 
 const KEYS: &str = "keys";
 const FETCHED_AT: &str = "fetched_at";
@@ -209,11 +209,11 @@ async fn send_if_owner(request: UpdateItemFluentBuilder, lease_until: Millis) ->
     }
 }
 
-async fn with_timeout<T, E>(
+fn with_timeout<T, E>(
     operation: impl Future<Output = Result<T, SdkError<E>>>,
-) -> Result<Result<T, SdkError<E>>, TableError> {
-    let result = timeout(KeysTable::OPERATION_TIMEOUT, operation).await;
-    result.map_err(|_| TableError("timed out after 500 ms".to_owned()))
+) -> impl Future<Output = Result<Result<T, SdkError<E>>, TableError>> {
+    let result = running_time::within(KeysTable::OPERATION_TIMEOUT, operation);
+    async { result.await.ok_or_else(|| TableError("timed out after 500 ms".to_owned())) }
 }
 
 /// Keeps only the error's code, because the full error may contain request data.

@@ -25,6 +25,8 @@ pub enum TableFault {
     Silence,
     /// The request is forwarded after a delay.
     Slow(Duration),
+    /// The request is forwarded, and its answer arrives after a delay.
+    SlowAnswer(Duration),
     /// `DynamoDB`'s error response with this status and error name.
     Error(u16, &'static str),
     /// 200 with this body.
@@ -95,7 +97,7 @@ async fn pass(mut client: TcpStream, upstream: SocketAddr, state: Arc<Mutex<Stat
                 let sent = match fault {
                     TableFault::HangUp => return,
                     TableFault::Silence => std::future::pending().await,
-                    TableFault::None => engine.write_all(&request[..length]).await,
+                    TableFault::None | TableFault::SlowAnswer(_) => engine.write_all(&request[..length]).await,
                     TableFault::Slow(delay) => {
                         sleep(delay).await;
                         engine.write_all(&request[..length]).await
@@ -113,6 +115,9 @@ async fn pass(mut client: TcpStream, upstream: SocketAddr, state: Arc<Mutex<Stat
             }
             read = engine.read(&mut answer) => {
                 let Ok(length @ 1..) = read else { return };
+                if let TableFault::SlowAnswer(delay) = fault {
+                    sleep(delay).await;
+                }
                 if client.write_all(&answer[..length]).await.is_err() {
                     return;
                 }

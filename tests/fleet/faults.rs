@@ -14,6 +14,7 @@ use okta_authorizer_testkit::{
     with, without,
 };
 use serde_json::json;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     fault_proxy::TableFault,
@@ -76,16 +77,93 @@ async fn a_read_only_table_refuses_no_call() {
     let refused = TableFault::Error(400, "AccessDeniedException");
     let fixture = Fixture::new("read only").await;
     fixture.proxy.set_for("UpdateItem", refused);
-    fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, 2))]).await;
-    fixture.expect(&fixture.instance(), &[("main", START + 10, (FOUND, 1, 2))]).await;
+    // The claim could have been written although its answer is an error, so the write is tried.
+    fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, 3))]).await;
+    fixture.expect(&fixture.instance(), &[("main", START + 10, (FOUND, 1, 3))]).await;
     assert_eq!(fixture.stored_at(), None);
 
     fixture.table.put(&fixture.item(&[keys::main()], START));
     let reader = fixture.instance();
-    fixture.expect(&reader, &[("main", START + 20, (FOUND, 0, 1)), ("main", DUE, (FOUND, 1, 2))]).await;
+    fixture.expect(&reader, &[("main", START + 20, (FOUND, 0, 1)), ("main", DUE, (FOUND, 1, 3))]).await;
     fixture.proxy.set(TableFault::None);
     fixture.expect(&reader, &[("main", DUE + 3_600, (FOUND, 1, 3))]).await;
     assert_eq!(fixture.stored_at(), Some(DUE + 3_600));
+}
+
+#[tokio::test]
+async fn after_a_claim_without_an_answer_the_keys_are_written() {
+    let fixture = Fixture::new("late answers").await;
+    fixture.proxy.set_for("UpdateItem", TableFault::SlowAnswer(Duration::from_millis(700)));
+    fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 1, 3))]).await;
+    assert_eq!(fixture.stored_at(), Some(START));
+    fixture.expect(&fixture.instance(), &[("main", START, (FOUND, 0, 1))]).await;
+}
+
+#[tokio::test]
+async fn a_read_that_fails_during_a_wait_is_tried_again() {
+    let fixture = Fixture::new("throttled").await;
+    let gate = watch::Sender::new(false);
+    fixture.okta.answer(only_main().when_open(&gate));
+    let [owner, other] = [fixture.instance(), fixture.instance()];
+    let reads = fixture.table.reads();
+    let throttled = async {
+        fixture.okta.wait_for_requests(1).await;
+        // Two reads of each instance: the first, and one of the instance that waits.
+        while fixture.table.reads() < reads + 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        fixture.proxy.set_for("GetItem", TableFault::Error(400, "ProvisionedThroughputExceededException"));
+        sleep(Duration::from_millis(300)).await;
+        fixture.proxy.set(TableFault::None);
+        gate.send_replace(true);
+    };
+    let calls = async { tokio::join!(fixture.key(&owner, "main", START), fixture.key(&other, "main", START)) };
+    let ((first, second), ()) = tokio::join!(calls, throttled);
+    assert!(first.is_ok() && second.is_ok(), "{first:?}, {second:?}");
+    assert_eq!(fixture.okta.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_request_counts_also_if_the_table_fails_after_it() {
+    let fixture = Fixture::new("both").await;
+    let instance = fixture.instance();
+    fixture.okta.answer(Reply::HangUp);
+    fixture.expect(&instance, &[("main", START, (UNAVAILABLE, 1, 3))]).await;
+    fixture.proxy.set(TableFault::HangUp);
+    fixture.okta.answer(only_main());
+    fixture.expect(&instance, &[("main", START + 5, (UNAVAILABLE, 0, 1)), ("main", START + 6, (FOUND, 1, 1))]).await;
+}
+
+#[tokio::test]
+async fn a_claim_is_not_written_if_the_item_has_changed() {
+    let number = |value: u64| json!({ "N": value.to_string() });
+    // The change, and the requests to Okta and to the table after it.
+    let cases = [
+        ("nothing", json!({}), (1, 3)),
+        ("fetched_at", json!({ "fetched_at": number(START + 1) }), (1, 4)),
+        ("lease_until", json!({ "lease_until": number(DUE + 1) }), (1, 4)),
+        ("asked_at", json!({ "asked_at": number(DUE) }), (0, 2)),
+        ("not_before", json!({ "not_before": number(DUE + 9) }), (0, 2)),
+        ("kid_budget_until", json!({ "kid_budget_until": number(DUE + 9) }), (1, 4)),
+    ];
+    let cases = cases.into_iter().map(|(name, change, expected)| async move {
+        let mut failures = Failures::default();
+        let fixture = Fixture::new(name).await;
+        let instance = fixture.started(START).await;
+        let item = fixture.table.item(&fixture.okta.keys_endpoint()).unwrap();
+        fixture.proxy.set_for("UpdateItem", TableFault::Slow(Duration::from_millis(200)));
+        let reads = fixture.table.reads();
+        let changed = async {
+            while fixture.table.reads() == reads {
+                sleep(Duration::from_millis(5)).await;
+            }
+            fixture.table.put(&with(&item, &change));
+        };
+        let (call, ()) = tokio::join!(fixture.call(&instance, "main", DUE), changed);
+        failures.check(call == (FOUND, expected.0, expected.1), || format!("{name}: {call:?}"));
+        failures
+    });
+    Failures::run(cases).await.report();
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Fixture {
 
     /// An instance with another keys endpoint.
     pub fn instance_of(&self, keys_endpoint: &str, refresh_policy: RefreshPolicy) -> KeyStore {
-        let endpoint = KeysEndpoint::new(keys_endpoint.parse().unwrap(), self.client.clone());
+        let endpoint = KeysEndpoint::new(keys_endpoint.parse().unwrap(), &self.client);
         KeyStore::remote(endpoint, Some(self.shared.clone()), refresh_policy, self.clock.clock())
     }
 
@@ -116,7 +116,7 @@ impl Fixture {
 
     /// An instance without a table.
     pub fn instance_without_table(&self) -> KeyStore {
-        let endpoint = KeysEndpoint::new(self.okta.keys_endpoint().parse().unwrap(), self.client.clone());
+        let endpoint = KeysEndpoint::new(self.okta.keys_endpoint().parse().unwrap(), &self.client);
         KeyStore::remote(endpoint, None, REFRESH_POLICY, self.clock.clock())
     }
 

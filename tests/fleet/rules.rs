@@ -135,9 +135,9 @@ async fn concurrent_calls_share_one_lookup() {
         let fixture = Fixture::new(name).await;
         let instance = if warm { fixture.started(START).await } else { fixture.instance() };
         fixture.okta.answer(reply);
-        let answers = join_all((0..100).map(|call| {
+        let answers = join_all((0..100).map(|_| {
             let (fixture, instance) = (&fixture, &instance);
-            async move { fixture.key(instance, &format!("forged-{call}"), START + 100).await.map(drop) }
+            async move { fixture.key(instance, "forged", START + 100).await.map(drop) }
         }))
         .await;
         instance.lookup_ended().await;
@@ -148,6 +148,42 @@ async fn concurrent_calls_share_one_lookup() {
         });
     }
     failures.report();
+}
+
+#[tokio::test]
+async fn concurrent_calls_with_many_kids_have_the_budget_of_unknown_kids() {
+    let fixture = Fixture::new("many kids").await;
+    let instance = fixture.started(START).await;
+    let answers = join_all((0..100).map(|call| {
+        let (fixture, instance) = (&fixture, &instance);
+        async move { fixture.key(instance, &format!("forged-{call}"), START + 100).await.map(drop) }
+    }))
+    .await;
+    instance.lookup_ended().await;
+    assert!(answers.iter().all(|answer| *answer == UNKNOWN), "{answers:?}");
+    assert_eq!(fixture.new_requests(), (2, 8), "two lookups with a request, and two with a read only");
+}
+
+#[tokio::test]
+async fn a_new_kid_is_found_also_during_a_lookup_for_another_one() {
+    // The lookup that runs already: for due keys, and for a forged kid.
+    for (kid, now, expected) in [("main", DUE, FOUND), ("forged", START + 100, UNKNOWN)] {
+        let fixture = Fixture::new(kid).await;
+        let instance = fixture.started(START).await;
+        let gate = watch::Sender::new(false);
+        fixture.okta.answer(only_main().when_open(&gate));
+        let rotated = async {
+            fixture.okta.wait_for_requests(2).await;
+            // Okta rotates after it has answered the first request.
+            fixture.okta.answer(Reply::keys(&jwks(&[keys::main(), keys::second()])));
+            let call = fixture.key(&instance, "second", now);
+            tokio::join!(call, async { gate.send_replace(true) }).0
+        };
+        let (first, rotated) = tokio::join!(fixture.key(&instance, kid, now), rotated);
+        assert_eq!((first.map(drop), rotated.map(drop)), (expected, FOUND), "{kid}");
+        instance.lookup_ended().await;
+        assert_eq!(fixture.new_requests(), (2, 6), "{kid}");
+    }
 }
 
 #[tokio::test]

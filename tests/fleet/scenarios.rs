@@ -143,7 +143,7 @@ impl Fleet {
         let stores = (0..instances)
             .map(|_| {
                 let client = HttpsClient::new(TrustAnchors::Embedded);
-                let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), client);
+                let endpoint = KeysEndpoint::new(okta.keys_endpoint().parse().unwrap(), &client);
                 KeyStore::remote(endpoint, shared.clone(), refresh_policy, clock.clock())
             })
             .collect();

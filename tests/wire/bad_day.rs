@@ -1,7 +1,7 @@
 //! Okta or the table fails, and the binary has real time. `tests/fleet` asserts the pauses to the
 //! second; here are what a call waits for, and what goes on without it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use okta_authorizer_testkit::{
     Failures, arn,
@@ -17,7 +17,7 @@ use okta_authorizer_testkit::{
     token::claims_of,
 };
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 async fn answer(authorizer: &Authorizer, okta: &Okta, key: Key) -> Answer {
     authorizer.invoke(event(&format!("Bearer {}", key.token(&claims_of(&okta.issuer()))))).await
@@ -112,6 +112,8 @@ async fn a_call_does_not_wait_for_the_refresh_of_usable_keys() {
         }
         gate.send_replace(true);
         if freezes {
+            // Longer than a request may take, because the time of a freeze must not count.
+            sleep(Duration::from_millis(2_500)).await;
             authorizer.thaw().await;
         }
         while !is_refreshed() {
@@ -120,6 +122,28 @@ async fn a_call_does_not_wait_for_the_refresh_of_usable_keys() {
         assert!(is_allowed(&answer(&authorizer, &okta, keys::second()).await), "freezes: {freezes}");
         assert_eq!(okta.requests() - before, 1, "freezes: {freezes}");
     }
+}
+
+/// Lambda freezes the process after each answer, and calls are rare. Okta takes longer than a call
+/// waits.
+#[tokio::test]
+async fn a_refresh_ends_although_each_answer_is_followed_by_a_freeze() {
+    let okta = Okta::start(only_main()).await;
+    let env = Env::okta(&[&okta]).with("KEYS_REFRESH_SECONDS", "1");
+    let authorizer = Authorizer::start(&env).await;
+    okta.answer(Reply::keys(&jwks(&[keys::second()])).after(Duration::from_millis(600)));
+    let mut calls = 0;
+    loop {
+        authorizer.freeze().await;
+        sleep(Duration::from_secs(6)).await;
+        authorizer.thaw().await;
+        calls += 1;
+        if answer(&authorizer, &okta, keys::main()).await.is_unauthorized() {
+            break;
+        }
+        assert!(calls < 5, "the withdrawn key is still accepted");
+    }
+    assert!(calls >= 2, "the first call does not wait so long");
 }
 
 #[tokio::test]

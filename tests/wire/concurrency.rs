@@ -113,9 +113,11 @@ async fn concurrent_lookups_of_keys_are_one_lookup() {
     type Check = fn(&Answer) -> bool;
     let both = Reply::keys(&jwks(&[keys::main(), keys::second()]));
     let main = Reply::keys(&jwks(&[keys::main()]));
-    let forged = ["f0", "f1", "f2", "f3"].map(|kid| keys::attacker().named(kid));
-    let cases: [(_, _, _, Check); 2] =
-        [("a new key", both, [keys::second(); 4], is_allowed), ("unknown keys", main, forged, Answer::is_unauthorized)];
+    let forged = [keys::attacker().named("forged"); 4];
+    let cases: [(_, _, _, Check); 2] = [
+        ("a new key", both, [keys::second(); 4], is_allowed),
+        ("an unknown key", main, forged, Answer::is_unauthorized),
+    ];
     for (name, reply, keys_of_calls, check) in cases {
         let okta = Okta::start(Reply::HangUp).await;
         let table = Table::start().await;
