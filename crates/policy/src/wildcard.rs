@@ -33,6 +33,31 @@ pub(super) fn matches(mut pattern: &str, mut text: &str) -> bool {
     }
 }
 
+/// Whether a resource matches, of which only the last character may be a `*`, and none a `?`.
+pub(super) fn covers(resource: &str, text: &str) -> bool {
+    match resource.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == resource,
+    }
+}
+
+/// Whether any text matches both `pattern` and `resource`. Each may have a `*` as its last
+/// character only, and only `pattern` may have `?`.
+pub(super) fn overlap(pattern: &str, resource: &str) -> bool {
+    let (pattern_start, resource_start) = (pattern.strip_suffix('*'), resource.strip_suffix('*'));
+    let mut pattern_chars = pattern_start.unwrap_or(pattern).chars();
+    let mut resource_chars = resource_start.unwrap_or(resource).chars();
+    loop {
+        match (pattern_chars.next(), resource_chars.next()) {
+            (Some(expected), Some(actual)) if expected == '?' || expected == actual => {}
+            (Some(_), Some(_)) => return false,
+            (Some(_), None) => return resource_start.is_some(),
+            (None, Some(_)) => return pattern_start.is_some(),
+            (None, None) => return true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
