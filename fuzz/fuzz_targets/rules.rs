@@ -29,7 +29,7 @@ fuzz_target!(|toml: &str| {
     let rules = match Rules::parse(toml) {
         Ok(rules) => rules,
         Err(error) => {
-            assert!((1..=toml.lines().count() + 1).contains(&error.line), "{error}");
+            assert!((1..=toml.lines().count() + 1).contains(&(error.line as usize)), "{error}");
             assert!(!error.reason.contains('\n') && !error.reason.is_empty(), "{error}");
             return;
         }

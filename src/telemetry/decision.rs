@@ -9,13 +9,18 @@ use super::{
     emf::{BY_FUNCTION, Dimensions, Metric, MetricLine},
     write,
 };
-use crate::decision::{Decision, Outcome};
+use crate::{
+    decision::{Decision, Outcome},
+    policy::RuleName,
+};
 
 /// The decision line. Absent members are left out.
 #[derive(Serialize)]
 struct DecisionLine<'a> {
     outcome: &'static str,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,10 +86,15 @@ pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&
         }
         Outcome::Refused(_) | Outcome::Fault(_) => (None, None),
     };
+    let rule = match &decision.outcome {
+        Outcome::Evaluated(evaluated) => evaluated.verdict.rule(),
+        Outcome::Refused(_) | Outcome::Fault(_) => None,
+    };
     let is_fault = matches!(decision.outcome, Outcome::Fault(_));
     let line = DecisionLine {
         outcome,
         reason,
+        rule,
         kid: context.kid.as_deref().map(escape_for_log),
         uid: context.uid.as_deref().map(escape_for_log),
         cid: context.cid.as_deref().map(escape_for_log),

@@ -17,7 +17,7 @@ const BAD_RULES: &str = "[[allow]]\nroutes = ['FETCH /users']\n";
 /// The header `{"alg":"RS256","kid":"x"}`, the payload `{"uid":"u1"}`, and no real signature.
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJ1aWQiOiJ1MSJ9.AAAA";
 
-const ALLOWED: &str = "GET /users/u1: allowed by the rule on line 1: [[allow]] when = { uid = '{uid}' }\n";
+const ALLOWED: &str = "GET /users/u1: allowed by the rule allow[1]:1: [[allow]] when = { uid = '{uid}' }\n";
 
 /// A new empty folder with `policy.toml` and `policy.tests.toml`.
 fn folder(test: &str) -> PathBuf {
@@ -143,7 +143,7 @@ fn test_counts_requests_and_lists_failures() {
     assert_eq!(
         run(&folder, &["test", "swapped.toml"]).failure(1),
         "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
-swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule on line 1
+swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule allow[1]:1
 2 of 2 requests not as expected\n"
     );
     assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");
