@@ -91,32 +91,30 @@ impl Rules {
     /// `[[allow]]` rules.
     #[must_use]
     pub fn evaluate<'a>(&'a self, claims: &'a ClaimSet) -> Vec<RuleEvaluation<'a>> {
-        self.evaluate_within(claims, &mut Work::for_one_token())
+        let (mut values, mut work) = (ClaimValues::of(claims), Work::for_one_token());
+        self.deny.iter().chain(&self.allow).map(|rule| rule.evaluate(&mut values, &mut work)).collect()
     }
 
     /// All that a token with these claims may call and may not call, for any request of its stage.
     /// If there are too many routes, one that covers `requested` is kept.
     #[must_use]
     pub fn grants(&self, claims: &ClaimSet, requested: &MethodArn) -> Grants {
-        let mut work = Work::for_one_token();
-        let mut evaluations = self.evaluate_within(claims, &mut work);
-        // Rules with few routes first, so that a rule with very many leaves something for them.
-        evaluations.sort_by_key(|evaluation| (evaluation.effect() == Effect::Allow, evaluation.route_count()));
+        let (mut values, mut work) = (ClaimValues::of(claims), Work::for_one_token());
         let mut grants = Grants::default();
-        for evaluation in evaluations {
-            evaluation.collect_into(&mut grants, requested.method_and_path(), &mut work);
+        // The denials first, because one that there is not enough work for denies everything.
+        for rules in [&self.deny, &self.allow] {
+            let mut evaluations: Vec<_> = rules.iter().map(|rule| rule.evaluate(&mut values, &mut work)).collect();
+            // Rules with few routes first, so that a rule with very many leaves something for them.
+            evaluations.sort_by_key(RuleEvaluation::route_count);
+            for evaluation in evaluations {
+                evaluation.collect_into(&mut grants, requested.method_and_path(), &mut work);
+            }
         }
         for list in [&mut grants.allow, &mut grants.deny] {
             list.sort();
             list.dedup_by(|next, first| next.resource == first.resource);
         }
         grants
-    }
-
-    /// The denials come first, because one that is not evaluated to its end denies everything.
-    fn evaluate_within<'a>(&'a self, claims: &'a ClaimSet, work: &mut Work) -> Vec<RuleEvaluation<'a>> {
-        let mut values = ClaimValues { claims, read: BTreeMap::new() };
-        self.deny.iter().chain(&self.allow).map(|rule| rule.evaluate(&mut values, work)).collect()
     }
 }
 
@@ -128,6 +126,10 @@ struct ClaimValues<'a> {
 }
 
 impl<'a> ClaimValues<'a> {
+    fn of(claims: &'a ClaimSet) -> Self {
+        Self { claims, read: BTreeMap::new() }
+    }
+
     /// The values of a claim; none if it is absent.
     fn get(&mut self, claim: &'a str) -> Result<&[Cow<'a, str>], UnsupportedClaimType> {
         let claims = self.claims;
@@ -153,7 +155,7 @@ impl Rule {
                 evaluation.bindings.clear();
                 return evaluation;
             }
-            evaluation.join(&matched, work);
+            evaluation.join(matched, work);
         }
         evaluation
     }
@@ -161,10 +163,16 @@ impl Rule {
 
 impl<'a> RuleEvaluation<'a> {
     /// Combines each binding with each of `matched`.
-    fn join(&mut self, matched: &[Bindings<'a>], work: &mut Work) {
+    fn join(&mut self, matched: Vec<Bindings<'a>>, work: &mut Work) {
+        if self.bindings == [Bindings::new()] {
+            self.overflow += matched.len().saturating_sub(MAX_BINDINGS);
+            self.bindings = matched;
+            self.bindings.truncate(MAX_BINDINGS);
+            return;
+        }
         let captures = |bindings: &[Bindings<'_>]| bindings.first().map_or(0, Vec::len);
         let combinations = self.bindings.len().saturating_mul(matched.len());
-        let kept = work.bind(combinations.min(MAX_BINDINGS), captures(&self.bindings) + captures(matched));
+        let kept = work.combine(combinations.min(MAX_BINDINGS), captures(&self.bindings) + captures(&matched));
         self.overflow += combinations - kept;
         let joined = self.bindings.iter().flat_map(|one| matched.iter().map(|other| [one.as_slice(), other].concat()));
         self.bindings = joined.take(kept).collect();
@@ -235,24 +243,27 @@ impl RuleEvaluation<'_> {
         // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
         'work: for route in &self.rule.routes {
             for bindings in &self.bindings {
-                if !work.look_up(route.piece_count(), bindings.len()) {
+                if !work.look_at(route.piece_count(), bindings.len()) {
                     break 'work;
                 }
                 if !route.write_path(&mut path, |name| value_of(bindings, name)) {
                     continue;
                 }
                 for method in route.methods() {
+                    let is_full = list.len() >= MAX_ROUTES;
+                    // Beyond the bound, one route that covers the request is enough.
+                    let covers_request = || requested.strip_prefix(method).is_some_and(|asked| covers(&path, asked));
+                    if is_full && (list.len() > MAX_ROUTES || !covers_request()) {
+                        continue;
+                    }
                     if !work.write(&path) {
                         break 'work;
                     }
-                    // Not `concat`, which takes twice as long. A tenant admin can have a thousand routes.
+                    // Not `concat`, which is slower. A tenant admin can have a thousand routes.
                     let mut resource = String::with_capacity(method.len() + path.len());
                     resource.push_str(method);
                     resource.push_str(&path);
-                    let grant = Grant { resource, rule: self.name() };
-                    if list.len() < MAX_ROUTES || (list.len() == MAX_ROUTES && covers(&grant.resource, requested)) {
-                        list.push(grant);
-                    }
+                    list.push(Grant { resource, rule: self.name() });
                 }
             }
         }
@@ -522,6 +533,9 @@ mod tests {
                 ])
             )
         );
+        let any = Rules::parse("[[allow]]\nroutes = ['GET /a']").unwrap();
+        let is_for_any_token = |rules: &Rules| rules.evaluate(&claim_set(""))[0].is_for_any_token();
+        assert!(is_for_any_token(&any) && !is_for_any_token(&rules));
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":7"#).1, ["GET/a/7"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:\u0061"],"x":"q""#).1, ["GET/a/q"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":"zq""#).1, ["GET/a/q", "GET/a/zq"]);
@@ -576,6 +590,62 @@ mod tests {
         assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
         assert_eq!(grants.omitted, 150 * (20 * 7 + 1) - MAX_ROUTES - 1);
         assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
+    }
+
+    /// One rule could take all work: 100 groups and 100 tenants in each of many routes.
+    fn greedy_rule(effect: &str, routes: usize) -> String {
+        let routes: Vec<_> = (0..routes).map(|n| format!("'ANY /{n}/{{g}}/{{t}}/*'")).collect();
+        format!("[[{effect}]]\nwhen = {{ groups = '{{g}}', tenants = '{{t}}' }}\nroutes = [{}]\n", routes.join(","))
+    }
+
+    fn hundred(prefix: &str) -> String {
+        serde_json::to_string(&(0..100).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn groups_and_tenants() -> String {
+        format!(r#""groups":{},"tenants":{}"#, hundred("g"), hundred("t"))
+    }
+
+    #[test]
+    fn a_rule_with_many_routes_leaves_work_for_the_others() {
+        let toml = greedy_rule("allow", 13).repeat(3) + "[[allow]]\nroutes = ['GET /small']\n";
+        let grants = grants(&toml, &groups_and_tenants());
+        assert_eq!(grants.allow.len(), MAX_ROUTES);
+        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/small"));
+        // There are steps for 10,714 of the 30,000 bindings. A binding that is left out counts as
+        // one.
+        assert_eq!(grants.omitted, 10_714 * 13 * 7 + (30_000 - 10_714) - (MAX_ROUTES - 1));
+    }
+
+    #[test]
+    fn allow_rules_leave_work_for_deny_rules() {
+        let toml =
+            greedy_rule("allow", 13).repeat(30) + "[[deny]]\nwhen = { groups = 'g{n}' }\nroutes = ['GET /{n}']\n";
+        let grants = grants(&toml, &groups_and_tenants());
+        assert_eq!((grants.deny.len(), grants.deny_all), (100, None));
+    }
+
+    #[test]
+    fn a_deny_rule_without_enough_work_denies_everything() {
+        let allow = "[[allow]]\nroutes = ['GET /a']\n";
+        let denied = |toml: String| line_that_denies_all(&grants(&toml, &groups_and_tenants()));
+        assert_eq!(denied(format!("{allow}{}", greedy_rule("deny", 1).replace("ANY", "GET"))), None);
+        assert_eq!(denied(format!("{allow}{}", greedy_rule("deny", 1))), Some(3));
+        // Not even compared: a pattern takes a step for each of the values.
+        let patterns = format!("'x',{}", "'?',".repeat(2_499));
+        let long = format!("[[deny]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /a']\n");
+        assert_eq!(denied(format!("{allow}{long}")), None);
+        assert_eq!(denied(format!("{allow}{long}{}", long.replace("'x',", "'x','y',"))), Some(6));
+    }
+
+    #[test]
+    fn a_value_that_there_is_no_work_for_is_left_out() {
+        let patterns = "'?',".repeat(5_000);
+        let long = format!("[[allow]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /a']\n");
+        let last = "[[allow]]\nwhen = { groups = 'g1' }\nroutes = ['GET /b']\n[[allow]]\nroutes = ['GET /c']\n";
+        let grants = grants(&(long + last), &groups_and_tenants());
+        let resources: Vec<_> = grants.allow.iter().map(|grant| grant.resource.as_str()).collect();
+        assert_eq!((resources, grants.omitted), (vec!["GET/c"], 2));
     }
 
     #[test]

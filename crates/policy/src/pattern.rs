@@ -182,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn the_middle_is_what_is_left_to_split() {
+        let middle = |pattern: &str, value: &'static str| Pattern::parse(pattern).unwrap().middle(value);
+        assert_eq!(middle("a{x}:{y}b", "a1:2b"), Some("1:2"));
+        assert_eq!(middle("a{x}b", "ab"), Some(""));
+        assert_eq!((middle("a{x}b", "xb"), middle("a{x}b", "ax"), middle("aa{x}aa", "aaa")), (None, None, None));
+        assert_eq!((middle("ab", "ab"), middle("ab", "abc")), (Some(""), None));
+        assert_eq!(Pattern::parse("{x}:{y}").unwrap().capture_count(), 2);
+    }
+
+    #[test]
+    fn a_captures_name_has_small_letters_digits_and_underscores() {
+        for name in ["a", "a1", "a_b", "a_1b2", "z__"] {
+            assert_eq!(Pattern::parse(&format!("{{{name}}}")).unwrap().captures().next(), Some(name));
+        }
+    }
+
+    #[test]
     fn a_value_with_more_than_one_split_is_ambiguous() {
         for (pattern, value) in [
             ("{a}:{b}", "1:2:3"),

@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_not_written_beyond_the_longest_resource() {
+        let long = "x".repeat(400);
+        let path = |route: &str| {
+            let mut path = "before".to_owned();
+            assert!(Route::parse(route).unwrap().write_path(&mut path, |_| Some(&long)));
+            path
+        };
+        assert_eq!(path("GET /{a}"), format!("/{long}"));
+        assert_eq!(path(&format!("GET /{{a}}{}", "y".repeat(110))), format!("/{long}{}", "y".repeat(110)));
+        for end in ["y".repeat(111), "y".repeat(112), "y".repeat(2_000)] {
+            assert_eq!(path(&format!("GET /{{a}}{end}{{b}}")), format!("/{long}{}", "y".repeat(111)));
+        }
+        assert_eq!(path("GET /{a}/{b}/{c}"), format!("/{long}/{}", "x".repeat(110)));
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong_with_a_route() {
         for (route, error) in [
             ("", RouteError::NotMethodAndPath),

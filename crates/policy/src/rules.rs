@@ -273,6 +273,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_100_kib_at_most() {
+        let good = "[[allow]]\nroutes = ['GET /a']\n#";
+        let padded = |bytes: usize| good.to_owned() + &"x".repeat(bytes - good.len());
+        assert!(Rules::parse(&padded(102_400)).is_ok());
+        let error = Rules::parse(&padded(102_401)).unwrap_err();
+        assert_eq!(error.to_string(), "line 1: the file has 102401 bytes; at most 102400 are accepted");
+    }
+
+    #[test]
+    fn a_rule_is_named_by_its_place() {
+        let rule = |effect| format!("# x\n[[{effect}]]\nroutes = ['GET /a']\n");
+        let rules = Rules::parse(&["allow", "deny", "allow", "deny"].map(rule).concat()).unwrap();
+        let names = |rules: &[Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&rules.allow), ["allow[1]:2", "allow[2]:8"]);
+        assert_eq!(names(&rules.deny), ["deny[1]:5", "deny[2]:11"]);
+        assert_eq!(serde_json::to_string(&rules.deny[1].name).unwrap(), "\"deny[2]:11\"");
+        assert!(rules.allow[0].name < rules.allow[1].name);
+    }
+
+    #[test]
     fn an_error_is_on_a_line_of_the_bad_rule() {
         const GOOD: [&str; 8] = [
             "# rules",

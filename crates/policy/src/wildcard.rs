@@ -63,6 +63,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_resource_covers_itself_or_what_begins_like_it() {
+        for (resource, text, expected) in [
+            ("GET/a", "GET/a", true),
+            ("GET/a", "GET/ab", false),
+            ("GET/a", "GET/", false),
+            ("GET/a/*", "GET/a/", true),
+            ("GET/a/*", "GET/a/b/*", true),
+            ("GET/a/*", "GET/a", false),
+        ] {
+            assert_eq!(covers(resource, text), expected, "{resource} {text}");
+            assert_eq!(matches(resource, text), expected, "{resource} {text}");
+        }
+    }
+
+    /// Compares with a search for a text that both match.
+    #[test]
+    fn two_patterns_overlap_if_a_text_matches_both() {
+        let longer = |texts: Vec<String>, letters: &[&str]| -> Vec<String> {
+            let more = texts.iter().flat_map(|text| letters.iter().map(move |letter| format!("{text}{letter}")));
+            let more: Vec<_> = more.collect();
+            [texts, more].concat()
+        };
+        let all = |letters: &[&str], length| (0..length).fold(vec![String::new()], |texts, _| longer(texts, letters));
+        let texts = all(&["a", "b"], 4);
+        let (patterns, resources) = (all(&["a", "b", "?"], 3), all(&["a", "b"], 3));
+        for (pattern, resource) in patterns.iter().flat_map(|one| resources.iter().map(move |other| (one, other))) {
+            for (pattern, resource) in
+                ["", "*"].iter().flat_map(|p| ["", "*"].map(|r| (format!("{pattern}{p}"), format!("{resource}{r}"))))
+            {
+                let expected = texts.iter().any(|text| matches(&pattern, text) && matches(&resource, text));
+                assert_eq!(overlap(&pattern, &resource), expected, "{pattern} {resource}");
+            }
+        }
+    }
+
+    #[test]
     fn matches_as_iam_does() {
         for (pattern, text, expected) in [
             ("a", "a", true),
