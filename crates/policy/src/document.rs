@@ -411,6 +411,89 @@ mod tests {
     }
 
     #[test]
+    fn a_deny_that_would_hit_what_is_granted_is_not_written() {
+        let denied = |allow: &[&str], asked: &str| {
+            let policy = render(&grants(allow, &[]), &arn(asked), PolicyOptions { path_guard: false, ..OPTIONS });
+            assert_eq!(policy.verdict, Verdict::NotGranted, "{asked}");
+            rows(&policy).into_iter().filter(|(effect, _)| *effect == Deny).map(|(_, tail)| tail).collect::<Vec<_>>()
+        };
+        for (allow, asked, written) in [
+            (&["GET/idps/0oa1"][..], "GET/idps/****", ""),
+            (&["GET/idps/0oa1"], "GET/idps/*****", "GET/idps/?????"),
+            (&["GET/idps/0oa1"], "GET/idps/$$$$", ""),
+            (&["GET/idps/0oa1"], "GET/idps/0oa?", ""),
+            (&["GET/idps/0oa1"], "GET/idps/0ob*", "GET/idps/0ob?"),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*/y", ""),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*", "GET/t/?"),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*/", ""),
+            (&["GET/x", "GET/t/a/*"], "PUT/t/*/y", "PUT/t/?/y"),
+        ] {
+            let expected: Vec<_> = [written].into_iter().filter(|written| !written.is_empty()).collect();
+            assert_eq!(denied(allow, asked), expected, "{asked}");
+        }
+        // The prefix of a request that is too long.
+        let longest = format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5));
+        assert_eq!(denied(&[&longest], &format!("{longest}b")), [""; 0]);
+        assert_eq!(denied(&[&longest], &longest.replace("aa", "ab")).len(), 1);
+    }
+
+    #[test]
+    fn a_request_whose_allow_does_not_fit_is_denied_by_name() {
+        let too_long = format!("GET/{}", "a".repeat(MAX_RESOURCE));
+        let policy = render(&grants(&["GET/x", &too_long], &[]), &arn(&too_long), OPTIONS);
+        assert_eq!(rows(&policy).len(), 2);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn a_request_that_a_rule_denies_is_not_denied_twice() {
+        let policy = render(&grants(&["GET/x"], &["GET/a/*"]), &arn("GET/a/b"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Allow, "GET/x"), row(Deny, "GET/a/*")]);
+    }
+
+    #[test]
+    fn the_first_rule_of_the_file_decides() {
+        let rule = |effect, number| RuleName { effect, number, line: 10 * number };
+        let list = |effect, tails: &[(&str, u32)]| {
+            tails
+                .iter()
+                .map(|(tail, number)| Grant { resource: (*tail).to_owned(), rule: rule(effect, *number) })
+                .collect()
+        };
+        let decided = |allow: &[(&str, u32)], deny: &[(&str, u32)], deny_all: Option<u32>| {
+            let grants = Grants {
+                allow: list(rules::Effect::Allow, allow),
+                deny: list(rules::Effect::Deny, deny),
+                deny_all: deny_all.map(|number| rule(rules::Effect::Deny, number)),
+                ..Grants::default()
+            };
+            let verdict = render(&grants, &arn("GET/a/b"), OPTIONS).verdict;
+            (verdict.name(), verdict.rule().map(|rule| rule.to_string()))
+        };
+        let by = |name: &str| Some(name.to_owned());
+        let allow = [("GET/*", 3), ("GET/a/*", 2), ("GET/a/b", 4), ("GET/x", 1)];
+        assert_eq!(decided(&allow, &[], None), ("allowed", by("allow[2]:20")));
+        let deny = [("GET/*", 3), ("GET/a/b", 2), ("GET/x", 1)];
+        assert_eq!(decided(&allow, &deny, None), ("denied_by_rule", by("deny[2]:20")));
+        assert_eq!(decided(&allow, &deny, Some(4)), ("denied_by_rule", by("deny[2]:20")));
+        assert_eq!(decided(&allow, &deny, Some(1)), ("denied_by_rule", by("deny[1]:10")));
+        assert_eq!(decided(&[("GET/x", 1)], &[], None), ("not_granted", None));
+        let guarded = render(&grants(&["GET/*"], &[]), &arn("GET/a/../b"), OPTIONS).verdict;
+        assert_eq!((guarded.name(), guarded.rule()), ("path_guard", None));
+    }
+
+    #[test]
+    fn a_deny_rule_that_is_too_long_denies_by_its_prefix() {
+        let long = format!("GET/{}", "a".repeat(MAX_RESOURCE));
+        let policy = render(&grants(&["GET/*"], &[&long]), &arn(&long.replace("aaaa", "aaab")), OPTIONS);
+        let policy_of_another = render(&grants(&["GET/*"], &[&long]), &arn("GET/aab"), OPTIONS);
+        assert_eq!(policy.verdict, Verdict::Allowed { rule: ALLOW_RULE });
+        assert_eq!(policy_of_another.verdict, Verdict::Allowed { rule: ALLOW_RULE });
+        let policy = render(&grants(&["GET/*"], &[&long]), &arn(&format!("{long}b")), OPTIONS);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: DENY_RULE });
+    }
+
+    #[test]
     fn a_request_that_is_too_long_is_denied_by_its_prefix() {
         let long = format!("GET/{}", "é".repeat(600));
         let policy = render(&grants(&["GET/apps"], &[]), &arn(&long), OPTIONS);
@@ -438,9 +521,12 @@ mod tests {
                 let whole = policy(32_768);
                 assert_eq!(whole.omitted, 0);
                 let bytes = whole.document.json().len();
-                // The budget counts a few commas and letters that are not written.
-                let fits = (bytes..=bytes + 6).find(|max_bytes| policy(*max_bytes) == whole).unwrap();
+                // The budget counts a comma after the last Allow, which is not written.
+                let fits = bytes + 1;
+                assert_eq!(policy(fits), whole, "{asked}");
                 assert_eq!(policy(fits - 1).omitted, 1, "{asked}");
+                // Its buffer did not grow.
+                assert_eq!(whole.document.0.capacity(), fits, "{asked}");
             }
         }
     }

@@ -16,17 +16,17 @@ pub(super) const MAX_ROUTES: usize = 10_000;
 /// The steps that are left for one token. A step is about 10 ns of one CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Work {
-    /// For patterns and values. Enough to compare 100 groups with 2,500 patterns.
+    /// For patterns and values. Enough to compare 100 groups with 2,000 patterns.
     matching: usize,
     /// For the combinations of several claims' values. Enough for the bindings of one rule.
     combining: usize,
-    /// For routes. Enough for `MAX_ROUTES` routes of 30 characters, and for a look at more.
+    /// For routes. Enough for `MAX_ROUTES` routes with 30 characters.
     writing: usize,
 }
 
 impl Work {
     pub(super) fn for_one_token() -> Self {
-        Self { matching: 250_000, combining: 150_000, writing: 400_000 }
+        Self { matching: 200_000, combining: 150_000, writing: 300_000 }
     }
 
     /// Pays for comparing one value with the text at a pattern's start and end.
