@@ -12,7 +12,8 @@ use toml::{Spanned, Value};
 
 use crate::{pattern::Pattern, route::Route, work::MAX_RULES_BYTES};
 
-/// The rules of one file, all checked.
+/// The rules of one file, all checked. Each list begins with the rules that combine values of few
+/// claims, so that they are evaluated before the rules that can need most work.
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub(super) allow: Vec<Rule>,
@@ -110,13 +111,21 @@ impl Rules {
             return Err(RulesError::new(toml, 0..0, "no [[allow]] rule; nobody could call anything"));
         }
         let rules = |effect, raw: Vec<Spanned<RawRule>>| -> Result<Vec<Rule>, RulesError> {
-            (1..).zip(raw).map(|(number, rule)| Rule::from_raw(effect, number, rule, toml)).collect()
+            let rules = (1..).zip(raw).map(|(number, rule)| Rule::from_raw(effect, number, rule, toml));
+            let mut rules = rules.collect::<Result<Vec<_>, _>>()?;
+            rules.sort_by_key(Rule::combined_claims);
+            Ok(rules)
         };
         Ok(Self { allow: rules(Effect::Allow, file.allow)?, deny: rules(Effect::Deny, file.deny)? })
     }
 }
 
 impl Rule {
+    /// How many claims have captures.
+    fn combined_claims(&self) -> usize {
+        self.when.iter().filter(|condition| condition.captures().next().is_some()).count()
+    }
+
     fn from_raw(effect: Effect, number: u32, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
         let span = raw.span();
         let raw = raw.into_inner();
