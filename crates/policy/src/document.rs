@@ -269,7 +269,7 @@ impl<'r> ByteBudget<'r> {
 /// becomes a prefix with `*`, which denies more, never less.
 fn shortened<'r>(resource: &'r str, stage: &str) -> Cow<'r, str> {
     let room = MAX_RESOURCE.saturating_sub(stage.len());
-    if resource.len() <= room || resource.chars().count() <= room {
+    if resource.chars().count() <= room {
         return resource.into();
     }
     resource.chars().take(room.saturating_sub(1)).chain(['*']).collect()

@@ -148,9 +148,10 @@ impl Rule {
             overflow: 0,
         };
         for condition in &self.when {
-            let lost_before = evaluation.unusable.len() + evaluation.overflow;
+            let lost = |evaluation: &RuleEvaluation<'_>| (evaluation.unusable.len(), evaluation.overflow);
+            let lost_before = lost(&evaluation);
             let matched = condition.bindings(values, &self.route_captures, &mut evaluation, work);
-            if matched.is_empty() && evaluation.unusable.len() + evaluation.overflow == lost_before {
+            if matched.is_empty() && lost(&evaluation) == lost_before {
                 evaluation.failed_condition = Some(&condition.claim);
                 evaluation.bindings.clear();
                 return evaluation;
@@ -164,10 +165,13 @@ impl Rule {
 impl<'a> RuleEvaluation<'a> {
     /// Combines each binding with each of `matched`.
     fn join(&mut self, matched: Vec<Bindings<'a>>, work: &mut Work) {
-        if self.bindings == [Bindings::new()] {
-            self.overflow += matched.len().saturating_sub(MAX_BINDINGS);
+        // With a claim that binds nothing, there is nothing to combine.
+        let nothing = [Bindings::new()];
+        if self.bindings == nothing {
             self.bindings = matched;
-            self.bindings.truncate(MAX_BINDINGS);
+            return;
+        }
+        if matched == nothing {
             return;
         }
         let captures = |bindings: &[Bindings<'_>]| bindings.first().map_or(0, Vec::len);
