@@ -588,11 +588,13 @@ mod tests {
     #[test]
     fn with_too_many_routes_the_requested_one_is_kept() {
         let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
-        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, 'GET /{{x}}/*']", routes.join(","));
+        let more = "'GET /{x}/*', 'GET /*', 'GET /{x}/b149'";
+        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, {more}]\n", routes.join(","));
         let values = serde_json::to_string(&(0..150).map(|n| format!("a{n:03}")).collect::<Vec<_>>()).unwrap();
         let grants = grants(&toml, &format!(r#""a":{values}"#));
+        // One of them is enough.
         assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
-        assert_eq!(grants.omitted, 150 * (20 * 7 + 1) - MAX_ROUTES - 1);
+        assert_eq!(grants.omitted, 150 * (20 * 7 + 3) - MAX_ROUTES - 1);
         assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
     }
 
@@ -657,6 +659,15 @@ mod tests {
         let grants = grants(&(long + last), &groups_and_tenants());
         let resources: Vec<_> = grants.allow.iter().map(|grant| grant.resource.as_str()).collect();
         assert_eq!((resources, grants.omitted), (vec!["GET/c"], 2));
+
+        // 8,000 values to split, and steps for 7,692 of them.
+        let patterns = "'{x}',".repeat(80);
+        let split =
+            |effect: &str| format!("[[{effect}]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /{{x}}']\n");
+        let allowed = self::grants(&split("allow"), &groups_and_tenants());
+        assert_eq!((allowed.allow.len(), allowed.omitted), (97, 1));
+        let denied = self::grants(&(split("allow") + &split("deny")), &groups_and_tenants());
+        assert_eq!(line_that_denies_all(&denied), Some(4));
     }
 
     #[test]
