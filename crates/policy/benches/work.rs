@@ -187,7 +187,7 @@ fn special(measure: Measure<'_>) {
         // As many claims as there is room for in one rule, each captured and used.
         let names: Vec<_> = (0..1_200).map(word).collect();
         let when: Vec<_> = names.iter().map(|name| format!("{name}='{{x{name}}}'")).collect();
-        let route: String = names.iter().map(|name| format!("{{x{name}}}")).collect();
+        let route = format!("{{x{}}}", names.join("}{x"));
         let rules = list(head(&format!("when={{{}}}\nroutes=[", when.join(","))), &|_| format!("'ANY /{route}',"));
         measure(format!("1,200 captures, {effect}"), &rules, &members("1"), "GET/a");
 
