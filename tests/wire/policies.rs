@@ -379,6 +379,20 @@ async fn a_token_with_too_much_work_loses_allows_and_no_deny() {
 }
 
 #[tokio::test]
+async fn a_rules_file_of_more_than_100_kib_stops_the_process() {
+    let rules = "[[allow]]\nroutes = [\"GET /apps\"]\n#";
+    let padded = |bytes: usize| rules.to_owned() + &"x".repeat(bytes - rules.len());
+    let (longest, too_long) =
+        (TempFile::new("longest.toml", &padded(102_400)), TempFile::new("too-long.toml", &padded(102_401)));
+    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", longest.path())).await;
+    assert!(policy(&authorizer, &json!({}), "GET /apps").await.allows(&arn("GET /apps")));
+    let ended = Authorizer::refuse(&pinned().with("POLICY_FILE", too_long.path())).await.unwrap();
+    let problem = "which is wrong in line 1: the file has 102401 bytes; at most 102400 are accepted";
+    let [line] = &ended.lines[..] else { panic!("{:#?}", ended.lines) };
+    assert!(line.starts_with("POLICY_FILE names ") && line.contains(problem), "{line}");
+}
+
+#[tokio::test]
 async fn an_unknown_method_is_never_allowed() {
     let authorizer = start().await;
     let authorization = bearer(&json!({ "groups": ["SUPERUSERS"] }));

@@ -130,6 +130,19 @@ fn check_accepts_a_good_file_and_shows_a_mistake() {
 }
 
 #[test]
+fn check_refuses_a_file_of_more_than_100_kib() {
+    let folder = folder("check-long");
+    let padded = |bytes: usize| format!("{RULES}#{}", "x".repeat(bytes - RULES.len() - 1));
+    fs::write(folder.join("longest.toml"), padded(102_400)).unwrap();
+    fs::write(folder.join("too-long.toml"), padded(102_401)).unwrap();
+    assert_eq!(run(&folder, &["check", "longest.toml"]).success(), "longest.toml: good\n");
+    let error = run(&folder, &["check", "too-long.toml"]).failure(1);
+    assert!(error.starts_with("error: the file has 102401 bytes; at most 102400 are accepted\n"), "{error:.300}");
+    assert!(error.contains("\n --> too-long.toml:1:1\n"), "{error:.300}");
+    assert!(error.len() < 1_000, "the whole file is printed");
+}
+
+#[test]
 fn test_counts_requests_and_lists_failures() {
     let folder = folder("test");
     let swapped = TESTS.replace("allow", "x").replace("deny", "allow").replace('x', "deny");
