@@ -157,6 +157,12 @@ mod tests {
     }
 
     #[test]
+    fn a_route_knows_its_size() {
+        let route = Route::parse("ANY /a/{x}/b{y}").unwrap();
+        assert_eq!((route.piece_count(), route.methods().len()), (4, 7));
+    }
+
+    #[test]
     fn any_becomes_all_seven_methods() {
         assert_eq!(
             resources("ANY /a/*"),
