@@ -16,18 +16,18 @@ pub(super) const MAX_ROUTES: usize = 10_000;
 /// The steps that are left for one token. A step is about 10 ns of one CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Work {
-    /// For patterns and values. Enough to compare 100 groups with 4,000 literal patterns, or
-    /// to split 100 values by 50 patterns.
+    /// For patterns and values. Enough to compare 100 groups with 3,000 names, or to split 100
+    /// values by 50 patterns.
     matching: usize,
     /// For the combinations of several claims' values. Enough for the bindings of one rule.
     combining: usize,
-    /// For routes. Enough for `MAX_ROUTES` routes with 30 characters.
+    /// For routes. Enough for `MAX_ROUTES` routes with 20 characters.
     writing: usize,
 }
 
 impl Work {
     pub(super) fn for_one_token() -> Self {
-        Self { matching: 400_000, combining: 150_000, writing: 300_000 }
+        Self { matching: 300_000, combining: 150_000, writing: 250_000 }
     }
 
     /// Pays for comparing one value with the text at a pattern's start and end.
