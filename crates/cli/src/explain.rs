@@ -11,6 +11,10 @@ use crate::request::{self, OPTIONS, STAGE};
 /// The width of the table in characters: enough for a route, and not too much for a terminal.
 const WIDTH: u16 = 140;
 
+/// The most matches, and the most routes, that are shown of one rule. Combined values can have
+/// millions.
+const MAX_LINES: usize = 1_000;
+
 /// The policy document with its fields in their order, for people.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -101,7 +105,8 @@ fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
             _ => format!("no: no value of {claim} matches"),
         };
     }
-    let mut lines: Vec<String> = evaluation.bindings.iter().map(captures).collect();
+    let bound = first_lines(evaluation.bindings.iter().map(captures));
+    let mut lines: Vec<String> = [bound].into_iter().filter(|bound| !bound.is_empty()).collect();
     let unusable = evaluation.unusable.iter();
     lines.extend(unusable.map(|value| printable(&format!("not usable, {}: {}", value.claim, value.reason))));
     if evaluation.overflow > 0 {
@@ -140,7 +145,17 @@ fn routes(evaluation: &RuleEvaluation<'_>, document: &Document) -> String {
             Effect::Allow => format!("{route} (left out)"),
         }
     });
-    lines.collect::<Vec<_>>().join("\n")
+    first_lines(lines)
+}
+
+/// The first lines, and whether there are more.
+fn first_lines(lines: impl Iterator<Item = String>) -> String {
+    let mut shown: Vec<_> = lines.take(MAX_LINES + 1).collect();
+    if shown.len() > MAX_LINES {
+        shown.truncate(MAX_LINES);
+        shown.push("… and more".to_owned());
+    }
+    shown.join("\n")
 }
 
 fn omitted(grants: &Grants, policy: &Policy) -> String {
@@ -216,6 +231,19 @@ routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
         let claims = format!(r#"{{"a":"{value}","b":"{value}","c":"{value}","d":"{value}"}}"#);
         let text = explain(rules, &claims, None);
         assert!(text.contains("over 512") && text.contains("1 routes left out"), "{text}");
+    }
+
+    #[test]
+    fn shows_the_first_thousand_lines_of_a_rule() {
+        let rules = |routes: &str| format!("[[allow]]\nwhen = {{ a = '{{a}}', b = '{{b}}' }}\nroutes = [{routes}]\n");
+        let values = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        let claims = |count| serde_json::json!({ "a": values(10), "b": values(count) }).to_string();
+        let count = |text: &str, part: &str| text.lines().filter(|line| line.contains(part)).count();
+        let whole = explain(&rules("'GET /x/{a}/{b}'"), &claims(100), None);
+        assert_eq!((count(&whole, "a = "), count(&whole, "GET /x/"), count(&whole, "and more")), (1_000, 1_000, 0));
+        let cut = explain(&rules("'GET /x/{a}/{b}'"), &claims(101), None);
+        assert_eq!((count(&cut, "a = "), count(&cut, "GET /x/")), (1_000, 1_000));
+        assert_eq!(cut.matches("… and more").count(), 2);
     }
 
     #[test]
