@@ -383,7 +383,7 @@ async fn a_rules_file_of_more_than_100_kib_stops_the_process() {
     let rules = "[[allow]]\nroutes = [\"GET /apps\"]\n#";
     let padded = |bytes: usize| rules.to_owned() + &"x".repeat(bytes - rules.len());
     let (longest, too_long) =
-        (TempFile::new("longest.toml", &padded(102_400)), TempFile::new("too-long.toml", &padded(102_401)));
+        (TempFile::new("longest.toml", padded(102_400)), TempFile::new("too-long.toml", padded(102_401)));
     let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", longest.path())).await;
     assert!(policy(&authorizer, &json!({}), "GET /apps").await.allows(&arn("GET /apps")));
     let ended = Authorizer::refuse(&pinned().with("POLICY_FILE", too_long.path())).await.unwrap();

@@ -87,8 +87,8 @@ pub enum UnusableReason {
 }
 
 impl Rules {
-    /// Evaluates every rule for one token: the `[[deny]]` rules first, because one that there is not
-    /// enough work for denies everything.
+    /// Evaluates every rule for one token: the `[[deny]]` rules first, because one that there is
+    /// not enough work for denies everything.
     #[must_use]
     pub fn evaluate<'a>(&'a self, claims: &'a ClaimSet) -> Vec<RuleEvaluation<'a>> {
         let (mut values, mut work) = (ClaimValues::of(claims), Work::for_one_token());

@@ -147,8 +147,8 @@ impl Policy {
     }
 
     /// Reads the policy in an authorizer's `response` to a request for `method_arn`. Panics if the
-    /// response or the policy breaks a promise, or if the policy neither allows nor denies a request
-    /// that can be denied by name.
+    /// response or the policy breaks a promise, or if the policy neither allows nor denies a
+    /// request that can be denied by name.
     pub fn of_response(response: &Value, method_arn: &str) -> Self {
         let names = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
         let members = response.as_object().unwrap();
