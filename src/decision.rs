@@ -58,7 +58,7 @@ pub struct Evaluated {
     pub claims: Claims,
     /// What the token may call.
     pub document: PolicyDocument,
-    /// What the document says about this request.
+    /// What the document says about this request, and which rule decided.
     pub verdict: Verdict,
     /// How many granted resources, or ways to grant them, are not in the policy because there were
     /// too many.

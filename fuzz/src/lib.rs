@@ -21,10 +21,17 @@ pub fn policy_of(document: &PolicyDocument, stage: &str, max_bytes: usize) -> ia
     iam::Policy::read(&parsed, stage, max_bytes).unwrap_or_else(|broken| panic!("{broken}: {json}"))
 }
 
-/// What IAM must say about a request if the authorizer gives it this verdict.
-pub fn expected(verdict: Verdict) -> iam::Verdict {
-    match verdict {
-        Verdict::Allowed { .. } => iam::Verdict::Allowed,
-        Verdict::DeniedByRule { .. } | Verdict::PathGuard | Verdict::NotGranted => iam::Verdict::ExplicitDeny,
-    }
+/// Panics unless the policy says about a request what the authorizer's verdict on it says.
+pub fn assert_agrees(policy: &iam::Policy, requested: &str, verdict: Verdict) {
+    let found = policy.verdict(requested);
+    let agrees = match verdict {
+        Verdict::Allowed { .. } => found == iam::Verdict::Allowed,
+        Verdict::DeniedByRule { .. } | Verdict::PathGuard => found == iam::Verdict::ExplicitDeny,
+        // A request that IAM cannot name exactly may be denied by silence.
+        Verdict::NotGranted if requested.contains(['*', '?', '$']) || requested.len() > 512 => {
+            found != iam::Verdict::Allowed
+        }
+        Verdict::NotGranted => found == iam::Verdict::ExplicitDeny,
+    };
+    assert!(agrees, "{verdict:?}, but {found:?} for {requested}: {policy:?}");
 }

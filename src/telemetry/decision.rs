@@ -9,7 +9,10 @@ use super::{
     emf::{BY_FUNCTION, Dimensions, Metric, MetricLine},
     write,
 };
-use crate::decision::{Decision, Outcome};
+use crate::{
+    decision::{Decision, Outcome},
+    policy::RuleName,
+};
 
 /// How many bytes of JSON a text may take on the line. A longer one is cut, which adds `…`. The sum
 /// keeps the line within 2 KiB, whatever a caller sends: see the test
@@ -31,6 +34,8 @@ struct DecisionLine<'a> {
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,9 +125,14 @@ fn decision_line<'a>(
         }
         Outcome::Refused(_) | Outcome::Fault(_) => (None, None),
     };
+    let rule = match &decision.outcome {
+        Outcome::Evaluated(evaluated) => evaluated.verdict.rule(),
+        Outcome::Refused(_) | Outcome::Fault(_) => None,
+    };
     DecisionLine {
         outcome,
         reason,
+        rule,
         detail: detail.map(|text| for_log(text, max_bytes::DETAIL)),
         kid: identifier(&context.kid),
         uid: identifier(&context.uid),
@@ -193,6 +203,7 @@ mod tests {
         super::{Lines, LogFormat},
         *,
     };
+    use crate::policy::Effect;
 
     #[test]
     fn a_callers_text_cannot_forge_a_line() {
@@ -227,6 +238,7 @@ mod tests {
             outcome: "refused",
             reason: "IntrospectionUnavailable",
             detail: text(max_bytes::DETAIL).filter(|_| !is_evaluated),
+            rule: is_evaluated.then_some(RuleName { effect: Effect::Allow, number: u32::MAX, line: u32::MAX }),
             kid: text(max_bytes::IDENTIFIER),
             uid: text(max_bytes::IDENTIFIER),
             cid: text(max_bytes::IDENTIFIER),

@@ -9,6 +9,7 @@ use okta_authorizer_testkit::{
     okta::{Okta, Reply},
     runtime_api::{Authorizer, Delivery},
     table::closed_port,
+    temp_file::TempFile,
     token::{bearer, claims, claims_of, token},
     with,
 };
@@ -60,6 +61,38 @@ async fn every_call_is_one_decision_line() {
     assert_eq!((text(0, "method"), text(0, "path")), ("GET", "/apps/0oa1"));
     assert_eq!((text(1, "method"), text(1, "path")), ("DELETE", "/tenants/acme"));
     assert_eq!(text(0, "xray_trace_id"), "1-5759e988-bd862e3fe1be46a994272793");
+}
+
+#[tokio::test]
+async fn a_line_names_the_rule_that_decided() {
+    let rules = TempFile::new(
+        "named.toml",
+        "# Rules\n[[allow]]\nroutes = [\"GET /a\"]\n[[allow]]\nroutes = [\"GET /a\", \"GET /b\", \"GET /t/*\"]\n\
+        [[deny]]\nwhen = { groups = \"X\" }\nroutes = [\"GET /a\"]\n\
+        [[deny]]\nwhen = { groups = \"{g}Y\" }\nroutes = [\"GET /b\", \"GET /{g}\"]\n",
+    );
+    let rows = [
+        (json!({}), "GET /a", "allowed", Some("allow[1]:2")),
+        (json!({}), "GET /b", "allowed", Some("allow[2]:4")),
+        (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("deny[1]:6")),
+        (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("deny[2]:9")),
+        // A Deny that cannot be written denies everything.
+        (json!({ "groups": ["*Y"] }), "GET /a", "denied_by_rule", Some("deny[2]:9")),
+        (json!({}), "GET /c", "not_granted", None),
+        (json!({}), "GET /t/../c", "path_guard", None),
+    ];
+    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;
+    for (members, route, ..) in &rows {
+        authorizer.invoke(event_for(&bearer(members), &arn(route))).await;
+    }
+    authorizer.invoke(event("Bearer nonsense")).await;
+    let lines = authorizer.stop().await;
+    let text = |line: &Map<String, Value>, name: &str| line.get(name).map(|value| value.as_str().unwrap().to_owned());
+    let seen: Vec<_> = decisions(&lines).iter().map(|line| [text(line, "reason"), text(line, "rule")]).collect();
+    let mut expected: Vec<_> =
+        rows.iter().map(|(_, _, reason, rule)| [Some((*reason).to_owned()), rule.map(str::to_owned)]).collect();
+    expected.push([Some("not_three_parts".to_owned()), None]);
+    assert_eq!(seen, expected, "{lines:#?}");
 }
 
 #[tokio::test]

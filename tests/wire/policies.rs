@@ -270,6 +270,12 @@ async fn the_requested_path_denies_itself_at_most() {
             "/tenants/acme/%252e%252E%252Fumbra",
             "/tenants/acme/%09../umbra",
             "/tenants/acme/%c0%ae%c0%ae/umbra",
+            "/tenants/acme/..#x",
+            "/tenants/acme#x",
+            "/tenants/acme/.. ",
+            "/tenants/acme/.\t./umbra",
+            "/tenants/acme/..\r\n",
+            "/tenants/acme/..\0x",
         ];
         let under_tenants =
             ["/tenants/*", "/tenants/acme/*", "/tenants/..a", "/tenants/acme/100%25", "/tenants/acme//é"];
@@ -280,7 +286,11 @@ async fn the_requested_path_denies_itself_at_most() {
             "/hello/${aws:username}",
             "/hello/00uada*",
             "/hello/00uada%20",
-            "/hello/00uada\"\n\0",
+            "/hello/00uada\"\u{1}",
+            "/hello/00uad*",
+            "/hello/??????",
+            "/idps/*****",
+            "/idps/$$$$$",
             "/hello/\u{202e}",
             "/idps/0oidp/metadata.xml*",
             "/",
@@ -310,6 +320,76 @@ async fn the_requested_path_denies_itself_at_most() {
         }
     }
     failures.report();
+}
+
+/// IAM has no exact name for a request with `*`, `?` or `$`. The Deny of it must not hit a route
+/// that the same policy allows, because the gateway caches the policy.
+#[tokio::test]
+async fn a_request_with_wildcards_denies_nothing_that_is_granted() {
+    let authorizer = start().await;
+    let members = json!({ "tenants": [ACME] });
+    let mut failures = Failures::default();
+    for (asked, granted, expected) in [
+        ("GET /idps/*****", "GET /idps/0oidp", Verdict::ImplicitDeny),
+        ("GET /idps/$$$$$", "GET /idps/0oidp", Verdict::ImplicitDeny),
+        ("GET /idps/0oid?", "GET /idps/0oidp", Verdict::ImplicitDeny),
+        ("GET /tenants/****/domains/x", "GET /tenants/acme/domains/x", Verdict::ImplicitDeny),
+        // These hit nothing that is granted, so they are denied by name.
+        ("GET /idps/****", "GET /idps/0oidp", Verdict::ExplicitDeny),
+        ("GET /tenants/***/domains/x", "GET /tenants/acme/domains/x", Verdict::ExplicitDeny),
+        ("GET /idps/0oidq", "GET /idps/0oidp", Verdict::ExplicitDeny),
+    ] {
+        let policy = policy(&authorizer, &members, asked).await;
+        let verdicts = [asked, granted].map(|route| policy.verdict(&arn(route)));
+        failures.check(verdicts == [expected, Verdict::Allowed], || format!("{asked}: {verdicts:?}"));
+    }
+    failures.report();
+}
+
+/// Thirty rules that combine a hundred groups with a hundred tenants have 27 million routes. The
+/// unit tests of `crates/policy` count the work.
+#[tokio::test]
+async fn a_token_with_too_much_work_loses_allows_and_no_deny() {
+    let routes: Vec<_> = (0..13).map(|n| format!("\"ANY /{n}/{{g}}/{{t}}/*\"")).collect();
+    let when = "when = { groups = \"{g}\", tenants = \"{t}\" }";
+    let rule = |effect: &str| format!("[[{effect}]]\n{when}\nroutes = [{}]\n", routes.join(","));
+    let others = "[[allow]]\nroutes = [\"GET /apps\"]\n[[allow]]\nwhen = { uid = \"{u}\" }\nroutes = [\"GET /hello/{u}\"]\n\
+        [[deny]]\nwhen = { groups = \"group-{n}\" }\nroutes = [\"GET /0/{n}/*\"]\n";
+    let many = |name: &str| (0..100).map(|n| format!("{name}-{n}")).collect::<Vec<_>>();
+    let (heavy, light) =
+        (json!({ "groups": many("group"), "tenants": many("tenant") }), json!({ "groups": ["group-7"] }));
+
+    let rules = TempFile::new("heavy.toml", &(rule("allow").repeat(30) + others));
+    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;
+    for members in [&heavy, &light] {
+        for route in ["GET /apps", "GET /hello/00uada"] {
+            let found = policy(&authorizer, members, route).await;
+            assert!(found.allows(&arn(route)), "{route}");
+            assert_eq!(found.verdict(&arn("GET /0/7/x")), Verdict::ExplicitDeny);
+        }
+    }
+    let lines = authorizer.stop().await;
+    assert_eq!(lines.iter().filter(|line| line.contains("\"resources_left_out\":")).count(), 2, "{lines:#?}");
+
+    let rules = TempFile::new("heavy-deny.toml", &(rule("deny") + others));
+    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;
+    let denied = policy(&authorizer, &heavy, "GET /apps").await;
+    assert_eq!(denied.verdict(&arn("GET /apps")), Verdict::ExplicitDeny, "a lost Deny denies everything");
+    assert!(policy(&authorizer, &light, "GET /apps").await.allows(&arn("GET /apps")));
+}
+
+#[tokio::test]
+async fn a_rules_file_of_more_than_100_kib_stops_the_process() {
+    let rules = "[[allow]]\nroutes = [\"GET /apps\"]\n#";
+    let padded = |bytes: usize| rules.to_owned() + &"x".repeat(bytes - rules.len());
+    let (longest, too_long) =
+        (TempFile::new("longest.toml", padded(102_400)), TempFile::new("too-long.toml", padded(102_401)));
+    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", longest.path())).await;
+    assert!(policy(&authorizer, &json!({}), "GET /apps").await.allows(&arn("GET /apps")));
+    let ended = Authorizer::refuse(&pinned().with("POLICY_FILE", too_long.path())).await.unwrap();
+    let problem = "which is wrong in line 1: the file has 102401 bytes; at most 102400 are accepted";
+    let [line] = &ended.lines[..] else { panic!("{:#?}", ended.lines) };
+    assert!(line.starts_with("POLICY_FILE names ") && line.contains(problem), "{line}");
 }
 
 #[tokio::test]

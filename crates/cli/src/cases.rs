@@ -105,9 +105,9 @@ deny   = ["GET /apps", "GET /t/acme/../x"]
         assert_eq!(
             outcome.failures,
             [
-                "line 8: the case \"bad\": GET /t/acme/x should be allowed, and is denied by the rule on line 8",
+                "line 8: the case \"bad\": GET /t/acme/x should be allowed, and is denied by the rule deny[1]:8",
                 "line 8: the case \"bad\": GET /other should be allowed, and is denied: no rule grants it",
-                "line 8: the case \"bad\": GET /apps should be denied, and is allowed by the rule on line 5",
+                "line 8: the case \"bad\": GET /apps should be denied, and is allowed by the rule allow[2]:5",
             ]
         );
     }

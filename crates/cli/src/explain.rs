@@ -1,6 +1,6 @@
 //! Shows for one token which rules match it, the policy that it gets, and the verdict on a request.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer_policy::{
     Bindings, ClaimSet, Effect, Grants, MAX_RESOURCE, MethodArn, Policy, PolicyDocument, RuleEvaluation, Rules, Verdict,
 };
@@ -10,6 +10,10 @@ use crate::request::{self, OPTIONS, STAGE};
 
 /// The width of the table in characters: enough for a route, and not too much for a terminal.
 const WIDTH: u16 = 140;
+
+/// The most matches, and the most routes, that are shown of one rule. Combined values can have
+/// millions.
+const MAX_LINES: usize = 1_000;
 
 /// The policy document with its fields in their order, for people.
 #[derive(Serialize, Deserialize)]
@@ -74,30 +78,24 @@ fn route(resource: &str) -> String {
 fn table(rules: &Rules, toml: &str, claims: &ClaimSet, document: &Document) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.set_header(["line", "rule", "matched", "routes"]);
-    for evaluation in rules.evaluate(claims) {
-        let mut row = Row::new();
-        row.add_cell(Cell::new(evaluation.line()).set_alignment(CellAlignment::Right));
-        row.add_cell(Cell::new(as_written(&evaluation, toml)));
-        row.add_cell(Cell::new(matched(&evaluation, claims)));
-        row.add_cell(Cell::new(routes(&evaluation, document)));
-        table.add_row(row);
+    table.set_header(["rule", "matched", "routes"]);
+    let mut evaluations = rules.evaluate(claims);
+    evaluations.sort_by_key(|evaluation| evaluation.name().line);
+    for evaluation in evaluations {
+        table.add_row([as_written(&evaluation, toml), matched(&evaluation, claims), routes(&evaluation, document)]);
     }
     table
 }
 
-/// The rule's effect, and its `when` if that is on lines of its own.
+/// The rule's name, and its `when` if that is on lines of its own.
 fn as_written(evaluation: &RuleEvaluation<'_>, toml: &str) -> String {
-    let effect = match evaluation.effect() {
-        Effect::Allow => "allow",
-        Effect::Deny => "deny",
-    };
+    let name = evaluation.name();
     if evaluation.is_for_any_token() {
-        return format!("{effect}\nany valid token");
+        return format!("{name}\nany valid token");
     }
-    let body = toml.lines().skip(evaluation.line()).take_while(|line| !line.trim_start().starts_with("[["));
+    let body = toml.lines().skip(name.line as usize).take_while(|line| !line.trim_start().starts_with("[["));
     let when: Vec<_> = body.map(str::trim).filter(|line| line.starts_with("when")).collect();
-    if when.is_empty() { format!("{effect}\nwhen …, see the file") } else { format!("{effect}\n{}", when.join("\n")) }
+    if when.is_empty() { format!("{name}\nwhen …, see the file") } else { format!("{name}\n{}", when.join("\n")) }
 }
 
 fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
@@ -107,7 +105,8 @@ fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
             _ => format!("no: no value of {claim} matches"),
         };
     }
-    let mut lines: Vec<String> = evaluation.bindings.iter().map(captures).collect();
+    let bound = first_lines(evaluation.bindings.iter().map(captures));
+    let mut lines: Vec<String> = [bound].into_iter().filter(|bound| !bound.is_empty()).collect();
     let unusable = evaluation.unusable.iter();
     lines.extend(unusable.map(|value| printable(&format!("not usable, {}: {}", value.claim, value.reason))));
     if evaluation.overflow > 0 {
@@ -146,7 +145,17 @@ fn routes(evaluation: &RuleEvaluation<'_>, document: &Document) -> String {
             Effect::Allow => format!("{route} (left out)"),
         }
     });
-    lines.collect::<Vec<_>>().join("\n")
+    first_lines(lines)
+}
+
+/// The first lines, and whether there are more.
+fn first_lines(lines: impl Iterator<Item = String>) -> String {
+    let mut shown: Vec<_> = lines.take(MAX_LINES + 1).collect();
+    if shown.len() > MAX_LINES {
+        shown.truncate(MAX_LINES);
+        shown.push("… and more".to_owned());
+    }
+    shown.join("\n")
 }
 
 fn omitted(grants: &Grants, policy: &Policy) -> String {
@@ -158,10 +167,8 @@ fn omitted(grants: &Grants, policy: &Policy) -> String {
 
 /// The verdict, with the first two lines of the rule that decided.
 fn verdict(verdict: Verdict, toml: &str) -> String {
-    let (Verdict::Allowed { rule } | Verdict::DeniedByRule { rule }) = verdict else {
-        return request::describe(verdict);
-    };
-    let written: Vec<_> = toml.lines().skip(rule - 1).take(2).map(str::trim).collect();
+    let Some(rule) = verdict.rule() else { return request::describe(verdict) };
+    let written: Vec<_> = toml.lines().skip(rule.line as usize - 1).take(2).map(str::trim).collect();
     format!("{}: {}", request::describe(verdict), written.join(" "))
 }
 
@@ -189,7 +196,7 @@ mod tests {
             "when   = { groups = \"{banned}-SUSPENDED\" }",
             "no: no value of groups matches",
             "of at most 32768 bytes",
-            "GET /t/acme/x: allowed by the rule on line 1: [[allow]] when   = { tenants = \"{id}:{name}\" }",
+            "GET /t/acme/x: allowed by the rule allow[1]:1: [[allow]] when   = { tenants = \"{id}:{name}\" }",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
@@ -224,6 +231,19 @@ routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
         let claims = format!(r#"{{"a":"{value}","b":"{value}","c":"{value}","d":"{value}"}}"#);
         let text = explain(rules, &claims, None);
         assert!(text.contains("over 512") && text.contains("1 routes left out"), "{text}");
+    }
+
+    #[test]
+    fn shows_the_first_thousand_lines_of_a_rule() {
+        let rules = |routes: &str| format!("[[allow]]\nwhen = {{ a = '{{a}}', b = '{{b}}' }}\nroutes = [{routes}]\n");
+        let values = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        let claims = |count| serde_json::json!({ "a": values(10), "b": values(count) }).to_string();
+        let count = |text: &str, part: &str| text.lines().filter(|line| line.contains(part)).count();
+        let whole = explain(&rules("'GET /x/{a}/{b}'"), &claims(100), None);
+        assert_eq!((count(&whole, "a = "), count(&whole, "GET /x/"), count(&whole, "and more")), (1_000, 1_000, 0));
+        let cut = explain(&rules("'GET /x/{a}/{b}'"), &claims(101), None);
+        assert_eq!((count(&cut, "a = "), count(&cut, "GET /x/")), (1_000, 1_000));
+        assert_eq!(cut.matches("… and more").count(), 2);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub fn policy_for(grants: &Grants, request: &MethodArn) -> Policy {
 /// A verdict in words.
 pub fn describe(verdict: Verdict) -> String {
     match verdict {
-        Verdict::Allowed { rule } => format!("allowed by the rule on line {rule}"),
-        Verdict::DeniedByRule { rule } => format!("denied by the rule on line {rule}"),
+        Verdict::Allowed { rule } => format!("allowed by the rule {rule}"),
+        Verdict::DeniedByRule { rule } => format!("denied by the rule {rule}"),
         Verdict::PathGuard => "denied by the path guard".to_owned(),
         Verdict::NotGranted => "denied: no rule grants it".to_owned(),
     }

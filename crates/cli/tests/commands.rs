@@ -17,7 +17,7 @@ const BAD_RULES: &str = "[[allow]]\nroutes = ['FETCH /users']\n";
 /// The header `{"alg":"RS256","kid":"x"}`, the payload `{"uid":"u1"}`, and no real signature.
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJ1aWQiOiJ1MSJ9.AAAA";
 
-const ALLOWED: &str = "GET /users/u1: allowed by the rule on line 1: [[allow]] when = { uid = '{uid}' }\n";
+const ALLOWED: &str = "GET /users/u1: allowed by the rule allow[1]:1: [[allow]] when = { uid = '{uid}' }\n";
 
 /// A new empty folder with `policy.toml` and `policy.tests.toml`.
 fn folder(test: &str) -> PathBuf {
@@ -130,6 +130,19 @@ fn check_accepts_a_good_file_and_shows_a_mistake() {
 }
 
 #[test]
+fn check_refuses_a_file_of_more_than_100_kib() {
+    let folder = folder("check-long");
+    let padded = |bytes: usize| format!("{RULES}#{}", "x".repeat(bytes - RULES.len() - 1));
+    fs::write(folder.join("longest.toml"), padded(102_400)).unwrap();
+    fs::write(folder.join("too-long.toml"), padded(102_401)).unwrap();
+    assert_eq!(run(&folder, &["check", "longest.toml"]).success(), "longest.toml: good\n");
+    let error = run(&folder, &["check", "too-long.toml"]).failure(1);
+    assert!(error.starts_with("error: the file has 102401 bytes; at most 102400 are accepted\n"), "{error:.300}");
+    assert!(error.contains("\n --> too-long.toml:1:1\n"), "{error:.300}");
+    assert!(error.len() < 1_000, "the whole file is printed");
+}
+
+#[test]
 fn test_counts_requests_and_lists_failures() {
     let folder = folder("test");
     let swapped = TESTS.replace("allow", "x").replace("deny", "allow").replace('x', "deny");
@@ -143,7 +156,7 @@ fn test_counts_requests_and_lists_failures() {
     assert_eq!(
         run(&folder, &["test", "swapped.toml"]).failure(1),
         "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
-swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule on line 1
+swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule allow[1]:1
 2 of 2 requests not as expected\n"
     );
     assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");

@@ -1,10 +1,18 @@
 //! Renders grants as an IAM policy document that API Gateway may cache for every route of the
 //! stage.
 
+use std::{borrow::Cow, sync::LazyLock};
+
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
-use crate::{evaluate::Grants, method_arn::MethodArn, path_guard, wildcard::matches};
+use crate::{
+    evaluate::Grants,
+    method_arn::MethodArn,
+    path_guard,
+    rules::RuleName,
+    wildcard::{covers, overlap},
+};
 
 /// The longest resource in characters. Source: API Gateway developer guide, "Quotas for configuring
 /// and running a REST API" and IAM's limit on a resource.
@@ -22,15 +30,15 @@ pub struct PolicyOptions {
 /// What the policy says about the request that it was rendered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Allowed by the `[[allow]]` rule on this line.
+    /// Allowed by this rule, the first in the file of those that allow it.
     Allowed {
-        /// The rule's line, counted from 1.
-        rule: usize,
+        /// The rule's name.
+        rule: RuleName,
     },
-    /// Denied by the `[[deny]]` rule on this line.
+    /// Denied by this rule, the first in the file of those that deny it.
     DeniedByRule {
-        /// The rule's line, counted from 1.
-        rule: usize,
+        /// The rule's name.
+        rule: RuleName,
     },
     /// Denied by the path guard.
     PathGuard,
@@ -51,6 +59,15 @@ impl Verdict {
             Self::DeniedByRule { .. } => denied_by_rule,
             Self::PathGuard => path_guard,
             Self::NotGranted => not_granted,
+        }
+    }
+
+    /// The rule that decided, if one did.
+    #[must_use]
+    pub fn rule(self) -> Option<RuleName> {
+        match self {
+            Self::Allowed { rule } | Self::DeniedByRule { rule } => Some(rule),
+            Self::PathGuard | Self::NotGranted => None,
         }
     }
 }
@@ -93,22 +110,18 @@ pub struct Policy {
     pub omitted: usize,
 }
 
-/// Renders the policy for `grants` on the stage of `requested`, with an explicit answer to this
-/// request.
+/// Renders the policy for `grants` on the stage of `requested`, with an answer to this request.
 #[must_use]
 pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) -> Policy {
-    if let Some(rule) = grants.deny_all {
+    let stage = stage_prefix(requested);
+    let asked = requested.method_and_path();
+    let mut denied: Vec<_> = grants.deny.iter().map(|deny| shortened(&deny.resource, &stage)).collect();
+    let denying = denied.iter().zip(&grants.deny).filter(|(resource, _)| covers(resource, asked));
+    let denied_by = denying.map(|(_, deny)| deny.rule).chain(grants.deny_all).min();
+    if let (Some(_), Some(rule)) = (grants.deny_all, denied_by) {
         let verdict = Verdict::DeniedByRule { rule };
         return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted: 0 };
     }
-    let stage = stage_prefix(requested);
-    let mut denied: Vec<String> =
-        grants.deny.iter().map(|deny| shortened(requested.resource_arn(&deny.resource))).collect();
-    let denied_by = denied
-        .iter()
-        .zip(&grants.deny)
-        .find(|(pattern, _)| matches(pattern, requested.text()))
-        .map(|(_, deny)| deny.line);
     denied.dedup();
 
     let has_wildcard = grants.allow.iter().any(|allow| allow.resource.ends_with('*'));
@@ -116,27 +129,31 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
     // The resources that cover the request come first, the others fill what is left.
-    let covers: Vec<bool> = grants.allow.iter().map(|allow| allow.covers(requested.method_and_path())).collect();
+    let covering: Vec<bool> = grants.allow.iter().map(|allow| covers(&allow.resource, asked)).collect();
     let mut kept: Vec<bool> =
-        grants.allow.iter().zip(&covers).map(|(allow, covers)| *covers && budget.spend(&allow.resource)).collect();
-    let allowed_by = grants.allow.iter().zip(&kept).find(|(_, kept)| **kept).map(|(allow, _)| allow.line);
-    if allowed_by.is_none() {
+        grants.allow.iter().zip(&covering).map(|(allow, covers)| *covers && budget.spend(&allow.resource)).collect();
+    let allowed_by = grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.rule).min();
+    if allowed_by.is_none() && denied_by.is_none() {
         // If the API has a resource policy with an Allow, it allows a request that our policy does
-        // not mention. So deny it explicitly.
-        let denied_request = shortened(without_wildcards(requested.text()));
-        if !denied.contains(&denied_request) {
+        // not mention. So deny it explicitly, unless that would deny something else that is
+        // granted.
+        let pattern = without_wildcards(asked);
+        let denied_request = shortened(&pattern, &stage);
+        let mut others = grants.allow.iter().zip(&covering).filter(|(_, covers)| !**covers);
+        if !others.any(|(allow, _)| overlap(&denied_request, &allow.resource)) {
+            let denied_request = escaped(&denied_request);
             budget.spend_anyway(&denied_request);
-            denied.push(denied_request);
+            denied.push(denied_request.into());
         }
     }
-    for ((allow, covers), kept) in grants.allow.iter().zip(covers).zip(&mut kept) {
+    for ((allow, covers), kept) in grants.allow.iter().zip(covering).zip(&mut kept) {
         *kept |= !covers && budget.spend(&allow.resource);
     }
 
     let verdict = match (denied_by, allowed_by) {
         (Some(rule), _) => Verdict::DeniedByRule { rule },
         (None, None) => Verdict::NotGranted,
-        (None, Some(_)) if budget.guarded && path_guard::denies(requested.method_and_path()) => Verdict::PathGuard,
+        (None, Some(_)) if budget.guarded && path_guard::denies(asked) => Verdict::PathGuard,
         (None, Some(rule)) => Verdict::Allowed { rule },
     };
     let allowed =
@@ -148,7 +165,7 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
     let document = document(options.max_bytes - budget.bytes, |json| {
         push_statement(json, "Allow", &stage, allowed());
         if !denied.is_empty() {
-            push_statement(json, "Deny", "", denied.iter().map(String::as_str));
+            push_statement(json, "Deny", &stage, denied.iter().map(AsRef::as_ref));
         }
         if budget.guarded {
             json.push_str(&guard);
@@ -162,9 +179,11 @@ fn stage_prefix(requested: &MethodArn) -> String {
     requested.resource_arn("")
 }
 
+/// Every policy with a `*` has this statement, so the patterns are escaped only once.
 fn guard_statement(stage: &str) -> String {
+    static ESCAPED: LazyLock<Vec<String>> = LazyLock::new(|| path_guard::PATTERNS.map(escaped).into());
     let mut json = String::with_capacity(4_096);
-    push_statement(&mut json, "Deny", stage, path_guard::PATTERNS);
+    push_statement(&mut json, "Deny", stage, ESCAPED.iter().map(String::as_str));
     json
 }
 
@@ -178,24 +197,24 @@ fn document(capacity: usize, push: impl FnOnce(&mut String)) -> PolicyDocument {
     PolicyDocument(json)
 }
 
-/// Appends a statement and a comma. Each resource is `prefix` and a text; JSON escapes nothing in
-/// `prefix`.
+/// Appends a statement and a comma. Each resource is `prefix` and a text. JSON escapes nothing in
+/// `prefix` and in a route; other texts must be [`escaped`].
 fn push_statement<'r>(json: &mut String, effect: &str, prefix: &str, resources: impl IntoIterator<Item = &'r str>) {
     json.extend([r#"{"Action":["execute-api:Invoke"],"Effect":""#, effect, r#"","Resource":["#]);
     for resource in resources {
         json.push('"');
         json.push_str(prefix);
-        if resource.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-            json.push_str(resource);
-            json.push('"');
-        } else {
-            // The escaped text with its closing quote; the opening one is written already.
-            json.push_str(Value::from(resource).to_string().get(1..).unwrap_or_default());
-        }
-        json.push(',');
+        json.push_str(resource);
+        json.push_str("\",");
     }
     pop_comma(json);
     json.push_str("]},");
+}
+
+/// A text as in a JSON string, without the quotes.
+fn escaped(text: &str) -> String {
+    let json = Value::from(text).to_string();
+    json.get(1..json.len() - 1).unwrap_or_default().to_owned()
 }
 
 fn pop_comma(json: &mut String) {
@@ -217,10 +236,10 @@ struct ByteBudget<'r> {
 impl<'r> ByteBudget<'r> {
     /// Renders the document without any Allow resource, and subtracts its length. If that is
     /// already too long, nothing is left, so nothing will be granted.
-    fn new(max_bytes: usize, stage: &'r str, denied: &[String], guard: &'r str) -> Self {
+    fn new(max_bytes: usize, stage: &'r str, denied: &[Cow<'_, str>], guard: &'r str) -> Self {
         let without_allows = document(256, |json| {
             push_statement(json, "Allow", "", []);
-            push_statement(json, "Deny", "", denied.iter().map(String::as_str));
+            push_statement(json, "Deny", stage, denied.iter().map(AsRef::as_ref));
         });
         Self { bytes: max_bytes.saturating_sub(without_allows.0.len()), stage, guard, guarded: false }
     }
@@ -242,17 +261,18 @@ impl<'r> ByteBudget<'r> {
 
     /// Takes the bytes of a denied resource, even if they are not available.
     fn spend_anyway(&mut self, resource: &str) {
-        self.bytes = self.bytes.saturating_sub(Value::from(resource).to_string().len() + ",".len());
+        self.bytes = self.bytes.saturating_sub(self.stage.len() + resource.len() + "\"\",".len());
     }
 }
 
-/// A denied resource of at most [`MAX_RESOURCE`] characters. A longer one becomes a prefix with
-/// `*`, which denies more, never less.
-fn shortened(mut resource: String) -> String {
-    if resource.chars().count() > MAX_RESOURCE {
-        resource = resource.chars().take(MAX_RESOURCE - 1).chain(['*']).collect();
+/// A denied resource that has at most [`MAX_RESOURCE`] characters after `stage`. A longer one
+/// becomes a prefix with `*`, which denies more, never less.
+fn shortened<'r>(resource: &'r str, stage: &str) -> Cow<'r, str> {
+    let room = MAX_RESOURCE.saturating_sub(stage.len());
+    if resource.chars().count() <= room {
+        return resource.into();
     }
-    resource
+    resource.chars().take(room.saturating_sub(1)).chain(['*']).collect()
 }
 
 /// A caller's text as a pattern that matches it and little else: `*` and `$`, which IAM reads as a
@@ -267,20 +287,22 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{evaluate::Grant, path_guard::PATTERNS};
+    use crate::{evaluate::Grant, path_guard::PATTERNS, rules, wildcard::matches};
 
     const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
     const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
+    const ALLOW_RULE: RuleName = RuleName { effect: rules::Effect::Allow, number: 1, line: 1 };
+    const DENY_RULE: RuleName = RuleName { effect: rules::Effect::Deny, number: 2, line: 9 };
 
     fn arn(tail: &str) -> MethodArn {
         MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()
     }
 
     fn grants(allow: &[&str], deny: &[&str]) -> Grants {
-        let list = |tails: &[&str], line| {
-            tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), line }).collect::<Vec<_>>()
+        let list = |tails: &[&str], rule| {
+            tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), rule }).collect::<Vec<_>>()
         };
-        Grants { allow: list(allow, 1), deny: list(deny, 9), ..Grants::default() }
+        Grants { allow: list(allow, ALLOW_RULE), deny: list(deny, DENY_RULE), ..Grants::default() }
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -324,7 +346,7 @@ mod tests {
             r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
         );
         assert_eq!(policy.document.json(), expected);
-        assert_eq!((policy.verdict, policy.omitted), (Verdict::Allowed { rule: 1 }, 0));
+        assert_eq!((policy.verdict, policy.omitted), (Verdict::Allowed { rule: ALLOW_RULE }, 0));
     }
 
     #[test]
@@ -345,15 +367,15 @@ mod tests {
     fn a_deny_rule_wins_over_an_allow_rule() {
         let policy = render(&grants(&["GET/a/*"], &["GET/a/b"]), &arn("GET/a/b"), OPTIONS);
         assert_eq!(rows(&policy), [row(Allow, "GET/a/*"), row(Deny, "GET/a/b")]);
-        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: DENY_RULE });
     }
 
     #[test]
     fn a_deny_that_cannot_be_written_denies_the_stage() {
-        let grants = Grants { deny_all: Some(9), ..grants(&["GET/a"], &[]) };
+        let grants = Grants { deny_all: Some(DENY_RULE), ..grants(&["GET/a"], &[]) };
         let policy = render(&grants, &arn("GET/a"), OPTIONS);
         assert_eq!(rows(&policy), [row(Deny, "*")]);
-        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: 9 });
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: DENY_RULE });
     }
 
     #[test]
@@ -376,8 +398,8 @@ mod tests {
             render(&grants(&["GET/t/acme/*"], &[]), &arn(path), options).verdict
         };
         assert_eq!(verdict("GET/t/acme/../umbra", true), Verdict::PathGuard);
-        assert_eq!(verdict("GET/t/acme/../umbra", false), Verdict::Allowed { rule: 1 });
-        assert_eq!(verdict("GET/t/acme/umbra", true), Verdict::Allowed { rule: 1 });
+        assert_eq!(verdict("GET/t/acme/../umbra", false), Verdict::Allowed { rule: ALLOW_RULE });
+        assert_eq!(verdict("GET/t/acme/umbra", true), Verdict::Allowed { rule: ALLOW_RULE });
     }
 
     #[test]
@@ -386,6 +408,89 @@ mod tests {
         assert_eq!(rows(&policy), [row(Allow, "GET/apps"), row(Deny, "GET/?")]);
         assert!(matches(&format!("{STAGE}/GET/?"), arn("GET/*").text()));
         assert!(!matches(&format!("{STAGE}/GET/?"), arn("GET/apps").text()));
+    }
+
+    #[test]
+    fn a_deny_that_would_hit_what_is_granted_is_not_written() {
+        let denied = |allow: &[&str], asked: &str| {
+            let policy = render(&grants(allow, &[]), &arn(asked), PolicyOptions { path_guard: false, ..OPTIONS });
+            assert_eq!(policy.verdict, Verdict::NotGranted, "{asked}");
+            rows(&policy).into_iter().filter(|(effect, _)| *effect == Deny).map(|(_, tail)| tail).collect::<Vec<_>>()
+        };
+        for (allow, asked, written) in [
+            (&["GET/idps/0oa1"][..], "GET/idps/****", ""),
+            (&["GET/idps/0oa1"], "GET/idps/*****", "GET/idps/?????"),
+            (&["GET/idps/0oa1"], "GET/idps/$$$$", ""),
+            (&["GET/idps/0oa1"], "GET/idps/0oa?", ""),
+            (&["GET/idps/0oa1"], "GET/idps/0ob*", "GET/idps/0ob?"),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*/y", ""),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*", "GET/t/?"),
+            (&["GET/x", "GET/t/a/*"], "GET/t/*/", ""),
+            (&["GET/x", "GET/t/a/*"], "PUT/t/*/y", "PUT/t/?/y"),
+        ] {
+            let expected: Vec<_> = [written].into_iter().filter(|written| !written.is_empty()).collect();
+            assert_eq!(denied(allow, asked), expected, "{asked}");
+        }
+        // The prefix of a request that is too long.
+        let longest = format!("GET/{}", "a".repeat(MAX_RESOURCE - STAGE.len() - 5));
+        assert_eq!(denied(&[&longest], &format!("{longest}b")), [""; 0]);
+        assert_eq!(denied(&[&longest], &longest.replace("aa", "ab")).len(), 1);
+    }
+
+    #[test]
+    fn a_request_whose_allow_does_not_fit_is_denied_by_name() {
+        let too_long = format!("GET/{}", "a".repeat(MAX_RESOURCE));
+        let policy = render(&grants(&["GET/x", &too_long], &[]), &arn(&too_long), OPTIONS);
+        assert_eq!(rows(&policy).len(), 2);
+        assert_eq!(policy.verdict, Verdict::NotGranted);
+    }
+
+    #[test]
+    fn a_request_that_a_rule_denies_is_not_denied_twice() {
+        let policy = render(&grants(&["GET/x"], &["GET/a/*"]), &arn("GET/a/b"), OPTIONS);
+        assert_eq!(rows(&policy), [row(Allow, "GET/x"), row(Deny, "GET/a/*")]);
+    }
+
+    #[test]
+    fn the_first_rule_of_the_file_decides() {
+        let rule = |effect, number| RuleName { effect, number, line: 10 * number };
+        let list = |effect, tails: &[(&str, u32)]| {
+            tails
+                .iter()
+                .map(|(tail, number)| Grant { resource: (*tail).to_owned(), rule: rule(effect, *number) })
+                .collect()
+        };
+        let decided = |allow: &[(&str, u32)], deny: &[(&str, u32)], deny_all: Option<u32>| {
+            let grants = Grants {
+                allow: list(rules::Effect::Allow, allow),
+                deny: list(rules::Effect::Deny, deny),
+                deny_all: deny_all.map(|number| rule(rules::Effect::Deny, number)),
+                ..Grants::default()
+            };
+            let verdict = render(&grants, &arn("GET/a/b"), OPTIONS).verdict;
+            (verdict.name(), verdict.rule().map(|rule| rule.to_string()))
+        };
+        let by = |name: &str| Some(name.to_owned());
+        let allow = [("GET/*", 3), ("GET/a/*", 2), ("GET/a/b", 4), ("GET/x", 1)];
+        assert_eq!(decided(&allow, &[], None), ("allowed", by("allow[2]:20")));
+        let deny = [("GET/*", 3), ("GET/a/b", 2), ("GET/x", 1)];
+        assert_eq!(decided(&allow, &deny, None), ("denied_by_rule", by("deny[2]:20")));
+        assert_eq!(decided(&allow, &deny, Some(4)), ("denied_by_rule", by("deny[2]:20")));
+        assert_eq!(decided(&allow, &deny, Some(1)), ("denied_by_rule", by("deny[1]:10")));
+        assert_eq!(decided(&[("GET/x", 1)], &[], None), ("not_granted", None));
+        let guarded = render(&grants(&["GET/*"], &[]), &arn("GET/a/../b"), OPTIONS).verdict;
+        assert_eq!((guarded.name(), guarded.rule()), ("path_guard", None));
+    }
+
+    #[test]
+    fn a_deny_rule_that_is_too_long_denies_by_its_prefix() {
+        let long = format!("GET/{}", "a".repeat(MAX_RESOURCE));
+        let policy = render(&grants(&["GET/*"], &[&long]), &arn(&long.replace("aaaa", "aaab")), OPTIONS);
+        let policy_of_another = render(&grants(&["GET/*"], &[&long]), &arn("GET/aab"), OPTIONS);
+        assert_eq!(policy.verdict, Verdict::Allowed { rule: ALLOW_RULE });
+        assert_eq!(policy_of_another.verdict, Verdict::Allowed { rule: ALLOW_RULE });
+        let policy = render(&grants(&["GET/*"], &[&long]), &arn(&format!("{long}b")), OPTIONS);
+        assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: DENY_RULE });
     }
 
     #[test]
@@ -416,9 +521,12 @@ mod tests {
                 let whole = policy(32_768);
                 assert_eq!(whole.omitted, 0);
                 let bytes = whole.document.json().len();
-                // The budget counts a few commas and letters that are not written.
-                let fits = (bytes..=bytes + 6).find(|max_bytes| policy(*max_bytes) == whole).unwrap();
+                // The budget counts a comma after the last Allow, which is not written.
+                let fits = bytes + 1;
+                assert_eq!(policy(fits), whole, "{asked}");
                 assert_eq!(policy(fits - 1).omitted, 1, "{asked}");
+                // Its buffer did not grow.
+                assert_eq!(whole.document.0.capacity(), fits, "{asked}");
             }
         }
     }
@@ -445,7 +553,7 @@ mod tests {
                 if kept == 0 {
                     assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![row(Deny, "*")]));
                 } else {
-                    assert_eq!(policy.verdict, Verdict::Allowed { rule: 1 });
+                    assert_eq!(policy.verdict, Verdict::Allowed { rule: ALLOW_RULE });
                     assert!(rows(&policy).contains(&row(Allow, "GET/t/321/*")));
                     assert!(bytes + 200 > max_bytes, "{bytes} bytes leave too much of {max_bytes}");
                 }

@@ -11,45 +11,32 @@ use crate::{
     method_arn::MethodArn,
     pattern::{Match, Pattern},
     route::{ROUTE_SAFE, is_route_safe},
-    rules::{Condition, Effect, Rule, Rules},
+    rules::{Condition, Effect, Rule, RuleName, Rules},
+    wildcard::covers,
+    work::{MAX_BINDINGS, MAX_ROUTES, Work},
 };
-
-/// Upper bound on the bindings of one rule for one token. A policy of the default size holds fewer.
-const MAX_BINDINGS: usize = 10_000;
-/// Upper bound on the allowed routes, and on the denied routes, in addition to those that cover the
-/// request. A policy of the default size holds fewer.
-const MAX_ROUTES: usize = 10_000;
 
 /// A route that a rule grants or denies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
-    /// `{METHOD}/{path}`, the end of a method ARN. If there is a `*`, it is the last character.
+    /// `{METHOD}/{path}`, the end of a method ARN. If there is a `*`, it is the last character. If
+    /// the path is longer than [`MAX_RESOURCE`](crate::MAX_RESOURCE), only its start.
     pub resource: String,
-    /// The line of the rule's `[[allow]]` or `[[deny]]`, counted from 1.
-    pub line: usize,
-}
-
-impl Grant {
-    /// Whether IAM would match the request with this resource.
-    pub(crate) fn covers(&self, method_and_path: &str) -> bool {
-        match self.resource.strip_suffix('*') {
-            Some(start) => method_and_path.starts_with(start),
-            None => method_and_path == self.resource,
-        }
-    }
+    /// The rule that grants or denies it.
+    pub rule: RuleName,
 }
 
 /// What all rules together say about one token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// Routes of `[[allow]]` rules, sorted. A route that is granted twice is listed once, with the
-    /// line of its first rule.
+    /// Routes of `[[allow]]` rules, sorted. A route that is granted twice is listed once, with its
+    /// first rule.
     pub allow: Vec<Grant>,
     /// Routes of `[[deny]]` rules, likewise.
     pub deny: Vec<Grant>,
-    /// The line of the first `[[deny]]` rule that denies everything, because it matches the token
-    /// but one of its routes cannot be written (see [`RuleEvaluation::denies_all`]).
-    pub deny_all: Option<usize>,
+    /// The first `[[deny]]` rule that denies everything, because it matches the token but one of
+    /// its routes cannot be written (see [`RuleEvaluation::denies_all`]).
+    pub deny_all: Option<RuleName>,
     /// How many bindings and routes of `[[allow]]` rules were left out because there are too many.
     pub omitted: usize,
     /// How often a rule could not use a claim value (see [`UnusableReason`]).
@@ -71,7 +58,8 @@ pub struct RuleEvaluation<'a> {
     pub bindings: Vec<Bindings<'a>>,
     /// Claim values that the rule cannot use.
     pub unusable: Vec<UnusableValue<'a>>,
-    /// How many bindings were left out because there are more than 10,000.
+    /// How many bindings were left out because there are too many. If the values of a claim were
+    /// not all compared, that counts as one.
     pub overflow: usize,
 }
 
@@ -99,21 +87,28 @@ pub enum UnusableReason {
 }
 
 impl Rules {
-    /// Evaluates every rule for one token: the `[[allow]]` rules in the order of the file, then the
-    /// `[[deny]]` rules.
+    /// Evaluates every rule for one token: the `[[deny]]` rules first, because one that there is
+    /// not enough work for denies everything.
     #[must_use]
     pub fn evaluate<'a>(&'a self, claims: &'a ClaimSet) -> Vec<RuleEvaluation<'a>> {
-        let mut values = ClaimValues { claims, read: BTreeMap::new() };
-        self.0.iter().map(|rule| rule.evaluate(&mut values)).collect()
+        let (mut values, mut work) = (ClaimValues::of(claims), Work::for_one_token());
+        self.deny.iter().chain(&self.allow).map(|rule| rule.evaluate(&mut values, &mut work)).collect()
     }
 
     /// All that a token with these claims may call and may not call, for any request of its stage.
-    /// If there are too many routes, those that cover `requested` are kept.
+    /// If there are too many routes, one that covers `requested` is kept.
     #[must_use]
     pub fn grants(&self, claims: &ClaimSet, requested: &MethodArn) -> Grants {
+        let (mut values, mut work) = (ClaimValues::of(claims), Work::for_one_token());
         let mut grants = Grants::default();
-        for evaluation in self.evaluate(claims) {
-            evaluation.collect_into(&mut grants, requested.method_and_path());
+        // The denials first, because one that there is not enough work for denies everything.
+        for rules in [&self.deny, &self.allow] {
+            let mut evaluations: Vec<_> = rules.iter().map(|rule| rule.evaluate(&mut values, &mut work)).collect();
+            // Rules with few routes first, so that a rule with very many leaves something for them.
+            evaluations.sort_by_key(RuleEvaluation::route_count);
+            for evaluation in evaluations {
+                evaluation.collect_into(&mut grants, requested.method_and_path(), &mut work);
+            }
         }
         for list in [&mut grants.allow, &mut grants.deny] {
             list.sort();
@@ -131,6 +126,10 @@ struct ClaimValues<'a> {
 }
 
 impl<'a> ClaimValues<'a> {
+    fn of(claims: &'a ClaimSet) -> Self {
+        Self { claims, read: BTreeMap::new() }
+    }
+
     /// The values of a claim; none if it is absent.
     fn get(&mut self, claim: &'a str) -> Result<&[Cow<'a, str>], UnsupportedClaimType> {
         let claims = self.claims;
@@ -140,7 +139,7 @@ impl<'a> ClaimValues<'a> {
 }
 
 impl Rule {
-    fn evaluate<'a>(&'a self, values: &mut ClaimValues<'a>) -> RuleEvaluation<'a> {
+    fn evaluate<'a>(&'a self, values: &mut ClaimValues<'a>, work: &mut Work) -> RuleEvaluation<'a> {
         let mut evaluation = RuleEvaluation {
             rule: self,
             failed_condition: None,
@@ -149,34 +148,52 @@ impl Rule {
             overflow: 0,
         };
         for condition in &self.when {
-            let unusable_before = evaluation.unusable.len();
-            let matched = condition.bindings(values, &self.route_captures, &mut evaluation.unusable);
-            if matched.is_empty() && evaluation.unusable.len() == unusable_before {
+            let lost = |evaluation: &RuleEvaluation<'_>| (evaluation.unusable.len(), evaluation.overflow);
+            let lost_before = lost(&evaluation);
+            let matched = condition.bindings(values, &self.route_captures, &mut evaluation, work);
+            if matched.is_empty() && lost(&evaluation) == lost_before {
                 evaluation.failed_condition = Some(&condition.claim);
                 evaluation.bindings.clear();
                 return evaluation;
             }
-            let combinations = evaluation.bindings.len().saturating_mul(matched.len());
-            evaluation.overflow += combinations.saturating_sub(MAX_BINDINGS);
-            let joined =
-                evaluation.bindings.iter().flat_map(|one| matched.iter().map(|other| [one.as_slice(), other].concat()));
-            evaluation.bindings = joined.take(MAX_BINDINGS).collect();
+            evaluation.join(matched, work);
         }
         evaluation
     }
 }
 
+impl<'a> RuleEvaluation<'a> {
+    /// Combines each binding with each of `matched`.
+    fn join(&mut self, matched: Vec<Bindings<'a>>, work: &mut Work) {
+        // With a claim that binds nothing, there is nothing to combine.
+        let nothing = [Bindings::new()];
+        if self.bindings == nothing {
+            self.bindings = matched;
+            return;
+        }
+        if matched == nothing {
+            return;
+        }
+        let captures = |bindings: &[Bindings<'_>]| bindings.first().map_or(0, Vec::len);
+        let combinations = self.bindings.len().saturating_mul(matched.len());
+        let kept = work.combine(combinations.min(MAX_BINDINGS), captures(&self.bindings) + captures(&matched));
+        self.overflow += combinations - kept;
+        let joined = self.bindings.iter().flat_map(|one| matched.iter().map(|other| [one.as_slice(), other].concat()));
+        self.bindings = joined.take(kept).collect();
+    }
+}
+
 impl RuleEvaluation<'_> {
+    /// The rule's name.
+    #[must_use]
+    pub fn name(&self) -> RuleName {
+        self.rule.name
+    }
+
     /// Whether the rule allows or denies.
     #[must_use]
     pub fn effect(&self) -> Effect {
-        self.rule.effect
-    }
-
-    /// The line of the rule's `[[allow]]` or `[[deny]]`, counted from 1.
-    #[must_use]
-    pub fn line(&self) -> usize {
-        self.rule.line
+        self.rule.name.effect
     }
 
     /// Whether the rule has no `when`.
@@ -186,7 +203,8 @@ impl RuleEvaluation<'_> {
     }
 
     /// Whether this is a `[[deny]]` that matches the token with a value that cannot be written into
-    /// a route. It denies everything then, because a Deny must not be lost.
+    /// a route, or with too many values. It denies everything then, because a Deny must not be
+    /// lost.
     #[must_use]
     pub fn denies_all(&self) -> bool {
         self.failed_condition.is_none() && self.effect() == Effect::Deny && self.unusable.len() + self.overflow > 0
@@ -197,7 +215,12 @@ impl RuleEvaluation<'_> {
         self.rule.routes.iter().flat_map(|route| route.resources(|name| value_of(bindings, name)))
     }
 
-    fn collect_into(&self, grants: &mut Grants, requested: &str) {
+    /// How many routes the rule has with all of its bindings.
+    fn route_count(&self) -> usize {
+        self.bindings.len() * self.rule.resource_count
+    }
+
+    fn collect_into(&self, grants: &mut Grants, requested: &str, work: &mut Work) {
         if self.failed_condition.is_some() {
             return;
         }
@@ -205,29 +228,50 @@ impl RuleEvaluation<'_> {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
         };
-        let mut left_out = 0;
-        // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
-        for route in &self.rule.routes {
-            for bindings in &self.bindings {
-                for resource in route.resources(|name| value_of(bindings, name)) {
-                    let grant = Grant { resource, line: self.line() };
-                    if list.len() < MAX_ROUTES || grant.covers(requested) {
-                        list.push(grant);
-                    } else {
-                        left_out += 1;
-                    }
-                }
-            }
-        }
+        let left_out = self.route_count() - self.push_routes(list, requested, work);
         grants.unusable_values += self.unusable.len();
         match self.effect() {
             // A lost Allow is safe. A lost Deny is not.
             Effect::Allow => grants.omitted += self.overflow + left_out,
             Effect::Deny if self.denies_all() || left_out > 0 => {
-                grants.deny_all = grants.deny_all.or(Some(self.line()));
+                grants.deny_all = Some(grants.deny_all.map_or(self.name(), |first| first.min(self.name())));
             }
             Effect::Deny => {}
         }
+    }
+
+    /// Appends the rule's routes until there is no room or no work left, and returns how many.
+    fn push_routes(&self, list: &mut Vec<Grant>, requested: &str, work: &mut Work) -> usize {
+        let before = list.len();
+        let mut path = String::new();
+        // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
+        'work: for route in &self.rule.routes {
+            for bindings in &self.bindings {
+                if !work.look_at(route.piece_count(), bindings.len()) {
+                    break 'work;
+                }
+                if !route.write_path(&mut path, |name| value_of(bindings, name)) {
+                    continue;
+                }
+                for method in route.methods() {
+                    let is_full = list.len() >= MAX_ROUTES;
+                    // Beyond the bound, one route that covers the request is enough.
+                    let covers_request = || requested.strip_prefix(method).is_some_and(|asked| covers(&path, asked));
+                    if is_full && (list.len() > MAX_ROUTES || !covers_request()) {
+                        continue;
+                    }
+                    if !work.write(&path) {
+                        break 'work;
+                    }
+                    // Not `concat`, which is slower. A tenant admin can have a thousand routes.
+                    let mut resource = String::with_capacity(method.len() + path.len());
+                    resource.push_str(method);
+                    resource.push_str(&path);
+                    list.push(Grant { resource, rule: self.name() });
+                }
+            }
+        }
+        list.len() - before
     }
 }
 
@@ -236,30 +280,39 @@ fn value_of<'b>(bindings: &'b Bindings<'_>, name: &str) -> Option<&'b str> {
 }
 
 impl Condition {
-    /// The distinct bindings of the claim's values, sorted. Unusable values are added to
-    /// `unusable`.
+    /// The distinct bindings of the claim's values, sorted. Unusable values, and those that there
+    /// is no work left for, are noted in `evaluation`.
     fn bindings<'a>(
         &'a self,
         values: &mut ClaimValues<'a>,
         route_captures: &BTreeSet<String>,
-        unusable: &mut Vec<UnusableValue<'a>>,
+        evaluation: &mut RuleEvaluation<'a>,
+        work: &mut Work,
     ) -> Vec<Bindings<'a>> {
         let mut all = Vec::new();
-        let mut mark_unusable = |reason| unusable.push(UnusableValue { claim: &self.claim, reason });
+        let unusable = |reason| UnusableValue { claim: &self.claim, reason };
         let values = match values.get(&self.claim) {
             Ok(values) => values,
             Err(error) => {
-                mark_unusable(error.into());
+                evaluation.unusable.push(unusable(error.into()));
                 return all;
             }
         };
-        for value in values {
-            for pattern in &self.any_of {
-                match bind(pattern, value, route_captures) {
-                    Ok(Some(bindings)) => all.push(bindings),
-                    Ok(None) => {}
-                    Err(reason) => mark_unusable(reason),
-                }
+        for (value, pattern) in values.iter().flat_map(|value| self.any_of.iter().map(move |pattern| (value, pattern)))
+        {
+            if !work.compare() {
+                evaluation.overflow += 1;
+                break;
+            }
+            let Some(middle) = pattern.middle(value) else { continue };
+            if !work.split(middle, pattern.capture_count()) {
+                evaluation.overflow += 1;
+                break;
+            }
+            match bind(pattern, value, route_captures) {
+                Ok(Some(bindings)) => all.push(bindings),
+                Ok(None) => {}
+                Err(reason) => evaluation.unusable.push(unusable(reason)),
             }
         }
         all.sort_unstable();
@@ -274,23 +327,29 @@ fn bind<'a>(
     value: &Cow<'a, str>,
     route_captures: &BTreeSet<String>,
 ) -> Result<Option<Bindings<'a>>, UnusableReason> {
-    let captured: Vec<Cow<'a, str>> = match value {
-        Cow::Borrowed(text) => match pattern.matches(text) {
-            Match::Yes(captured) => captured.into_iter().map(Cow::Borrowed).collect(),
-            Match::Ambiguous => return Err(UnusableReason::Ambiguous((*text).to_owned())),
-            Match::No => return Ok(None),
-        },
-        Cow::Owned(text) => match pattern.matches(text) {
-            Match::Yes(captured) => captured.into_iter().map(|part| Cow::Owned(part.to_owned())).collect(),
-            Match::Ambiguous => return Err(UnusableReason::Ambiguous(text.clone())),
-            Match::No => return Ok(None),
-        },
-    };
-    let in_routes = pattern.captures().zip(captured).filter(|(name, _)| route_captures.contains(*name));
-    let mut bindings: Bindings<'a> = in_routes.collect();
-    if !bindings.iter().all(|(_, value)| is_route_safe(value)) {
-        return Err(UnusableReason::NotRouteSafe(value.clone().into_owned()));
+    match value {
+        Cow::Borrowed(text) => bind_parts(pattern, text, route_captures, Cow::Borrowed),
+        Cow::Owned(text) => bind_parts(pattern, text, route_captures, |part| Cow::Owned(part.to_owned())),
     }
+}
+
+/// `to_value` makes a part of `text` the value of a binding.
+fn bind_parts<'a, 'v>(
+    pattern: &'a Pattern,
+    text: &'v str,
+    route_captures: &BTreeSet<String>,
+    to_value: impl Fn(&'v str) -> Cow<'a, str>,
+) -> Result<Option<Bindings<'a>>, UnusableReason> {
+    let captured = match pattern.matches(text) {
+        Match::Yes(captured) => captured,
+        Match::Ambiguous => return Err(UnusableReason::Ambiguous(text.to_owned())),
+        Match::No => return Ok(None),
+    };
+    let in_routes = || pattern.captures().zip(&captured).filter(|(name, _)| route_captures.contains(*name));
+    if !in_routes().all(|(_, part)| is_route_safe(part)) {
+        return Err(UnusableReason::NotRouteSafe(text.to_owned()));
+    }
+    let mut bindings: Bindings<'a> = in_routes().map(|(name, part)| (name, to_value(part))).collect();
     bindings.sort_unstable();
     Ok(Some(bindings))
 }
@@ -310,6 +369,12 @@ mod tests {
 
     fn allowed(toml: &str, claims: &str) -> Vec<String> {
         grants(toml, claims).allow.into_iter().map(|grant| grant.resource).collect()
+    }
+
+    const FIRST_ALLOW: RuleName = RuleName { effect: Effect::Allow, number: 1, line: 1 };
+
+    fn line_that_denies_all(grants: &Grants) -> Option<u32> {
+        grants.deny_all.map(|rule| rule.line)
     }
 
     fn rule(when: &str, route: &str) -> String {
@@ -411,7 +476,7 @@ mod tests {
         let toml = rule("tenants = '{id}:{name}:{group}'", "GET /{name}");
         for bad in ["1:*:g", "1:a/b:g", "1:..:g", "1:${x}:g", "1:a b:g", "1:a:b:g", "1:%2e:g"] {
             let grants = grants(&toml, &format!(r#""tenants":["{bad}","2:good:g"]"#));
-            assert_eq!(grants.allow, [Grant { resource: "GET/good".to_owned(), line: 1 }], "{bad}");
+            assert_eq!(grants.allow, [Grant { resource: "GET/good".to_owned(), rule: FIRST_ALLOW }], "{bad}");
             assert_eq!((grants.unusable_values, grants.deny_all), (1, None), "{bad}");
         }
         // A capture that is not in a route may have any value.
@@ -423,7 +488,7 @@ mod tests {
         let toml = "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { banned = '{x}' }\nroutes = ['GET /{x}']";
         let denied = |claims: &str| {
             let grants = grants(toml, claims);
-            (grants.deny.into_iter().map(|grant| grant.resource).collect::<Vec<_>>(), grants.deny_all)
+            (grants.deny.iter().map(|grant| grant.resource.clone()).collect::<Vec<_>>(), line_that_denies_all(&grants))
         };
         assert_eq!(denied(r#""banned":"b""#), (vec!["GET/b".to_owned()], None));
         assert_eq!(denied(r#""banned":["b","*"]"#), (vec!["GET/b".to_owned()], Some(3)));
@@ -437,7 +502,7 @@ mod tests {
     fn a_deny_applies_only_if_all_its_conditions_match() {
         let deny = rule("groups = 'SUSPENDED', tenants = '{id}:{name}'", "GET /{name}").replace("allow", "deny");
         let toml = format!("[[allow]]\nroutes = ['GET /a']\n{deny}");
-        let denied = |claims: &str| grants(&toml, claims).deny_all;
+        let denied = |claims: &str| line_that_denies_all(&grants(&toml, claims));
         assert_eq!(denied(r#""groups":["SUSPENDED"],"tenants":["1:a b"]"#), Some(3));
         assert_eq!(denied(r#""groups":["SUSPENDED",7],"tenants":["1:a"]"#), Some(3));
         for other in
@@ -472,6 +537,9 @@ mod tests {
                 ])
             )
         );
+        let any = Rules::parse("[[allow]]\nroutes = ['GET /a']").unwrap();
+        let is_for_any_token = |rules: &Rules| rules.evaluate(&claim_set(""))[0].is_for_any_token();
+        assert!(is_for_any_token(&any) && !is_for_any_token(&rules));
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":7"#).1, ["GET/a/7"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:\u0061"],"x":"q""#).1, ["GET/a/q"]);
         assert_eq!(evaluate(r#""groups":["STAFF"],"tenants":["1:a"],"x":"zq""#).1, ["GET/a/q", "GET/a/zq"]);
@@ -502,7 +570,7 @@ mod tests {
             "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { a = '{x}', b = '{y}' }\nroutes = ['GET /{x}/{y}']";
         let denied = |count: usize| {
             let list = serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
-            grants(toml, &format!(r#""a":{list},"b":{list}"#)).deny_all
+            line_that_denies_all(&grants(toml, &format!(r#""a":{list},"b":{list}"#)))
         };
         assert_eq!((denied(100), denied(101)), (None, Some(3)));
 
@@ -513,19 +581,93 @@ mod tests {
         );
         let values =
             |count: usize| serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
-        let denied = |count: usize| grants(&toml, &format!(r#""a":{}"#, values(count))).deny_all;
+        let denied = |count: usize| line_that_denies_all(&grants(&toml, &format!(r#""a":{}"#, values(count))));
         assert_eq!((denied(71), denied(72)), (None, Some(3)));
     }
 
     #[test]
     fn with_too_many_routes_the_requested_one_is_kept() {
         let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
-        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, 'GET /{{x}}/*']", routes.join(","));
+        let more = "'GET /{x}/*', 'GET /*', 'GET /{x}/b149'";
+        let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, {more}]\n", routes.join(","));
         let values = serde_json::to_string(&(0..150).map(|n| format!("a{n:03}")).collect::<Vec<_>>()).unwrap();
         let grants = grants(&toml, &format!(r#""a":{values}"#));
+        // One of them is enough.
         assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
-        assert_eq!(grants.omitted, 150 * (20 * 7 + 1) - MAX_ROUTES - 1);
+        assert_eq!(grants.omitted, 150 * (20 * 7 + 3) - MAX_ROUTES - 1);
         assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
+    }
+
+    /// One rule could take all work: 100 groups and 100 tenants in each of many routes.
+    fn greedy_rule(effect: &str, routes: usize) -> String {
+        let routes: Vec<_> = (0..routes).map(|n| format!("'ANY /{n}/{{g}}/{{t}}/*'")).collect();
+        format!("[[{effect}]]\nwhen = {{ groups = '{{g}}', tenants = '{{t}}' }}\nroutes = [{}]\n", routes.join(","))
+    }
+
+    fn hundred(prefix: &str) -> String {
+        serde_json::to_string(&(0..100).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn groups_and_tenants() -> String {
+        format!(r#""groups":{},"tenants":{}"#, hundred("g"), hundred("t"))
+    }
+
+    #[test]
+    fn a_rule_with_many_routes_leaves_work_for_the_others() {
+        let toml = greedy_rule("allow", 13).repeat(3) + "[[allow]]\nroutes = ['GET /small']\n";
+        let grants = grants(&toml, &groups_and_tenants());
+        assert_eq!(grants.allow.len(), MAX_ROUTES);
+        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/small"));
+        // There are steps for 10,714 of the 30,000 bindings. A binding that is left out counts as
+        // one.
+        assert_eq!(grants.omitted, 10_714 * 13 * 7 + (30_000 - 10_714) - (MAX_ROUTES - 1));
+    }
+
+    #[test]
+    fn rules_that_combine_claims_come_last() {
+        let toml = greedy_rule("allow", 13).repeat(60) + &rule("groups = 'g{n}', tenants = 't7'", "GET /one/{n}");
+        let grants = grants(&toml, &groups_and_tenants());
+        assert_eq!(grants.allow.iter().filter(|grant| grant.resource.starts_with("GET/one/")).count(), 100);
+    }
+
+    #[test]
+    fn allow_rules_leave_work_for_deny_rules() {
+        let toml =
+            greedy_rule("allow", 13).repeat(30) + "[[deny]]\nwhen = { groups = 'g{n}' }\nroutes = ['GET /{n}']\n";
+        let grants = grants(&toml, &groups_and_tenants());
+        assert_eq!((grants.deny.len(), grants.deny_all), (100, None));
+    }
+
+    #[test]
+    fn a_deny_rule_without_enough_work_denies_everything() {
+        let allow = "[[allow]]\nroutes = ['GET /a']\n";
+        let denied = |toml: String| line_that_denies_all(&grants(&toml, &groups_and_tenants()));
+        assert_eq!(denied(format!("{allow}{}", greedy_rule("deny", 1).replace("ANY", "GET"))), None);
+        assert_eq!(denied(format!("{allow}{}", greedy_rule("deny", 1))), Some(3));
+        // Not even compared: a pattern takes a step for each of the values.
+        let patterns = format!("'x',{}", "'?',".repeat(2_999));
+        let long = format!("[[deny]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /a']\n");
+        assert_eq!(denied(format!("{allow}{long}")), None);
+        assert_eq!(denied(format!("{allow}{long}{}", long.replace("'x',", "'x','y',"))), Some(6));
+    }
+
+    #[test]
+    fn a_value_that_there_is_no_work_for_is_left_out() {
+        let patterns = "'?',".repeat(5_000);
+        let long = format!("[[allow]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /a']\n");
+        let last = "[[allow]]\nwhen = { groups = 'g1' }\nroutes = ['GET /b']\n[[allow]]\nroutes = ['GET /c']\n";
+        let grants = grants(&(long + last), &groups_and_tenants());
+        let resources: Vec<_> = grants.allow.iter().map(|grant| grant.resource.as_str()).collect();
+        assert_eq!((resources, grants.omitted), (vec!["GET/c"], 2));
+
+        // 8,000 values to split, and steps for 5,769 of them.
+        let patterns = "'{x}',".repeat(80);
+        let split =
+            |effect: &str| format!("[[{effect}]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /{{x}}']\n");
+        let allowed = self::grants(&split("allow"), &groups_and_tenants());
+        assert_eq!((allowed.allow.len(), allowed.omitted), (73, 1));
+        let denied = self::grants(&(split("allow") + &split("deny")), &groups_and_tenants());
+        assert_eq!(line_that_denies_all(&denied), Some(4));
     }
 
     #[test]
@@ -533,6 +675,6 @@ mod tests {
         let toml = "[[allow]]\nroutes = ['GET /a']\n[[allow]]\nroutes = ['ANY /a']";
         let grants = grants(toml, r#""x":1"#);
         assert_eq!(grants.allow.len(), 7);
-        assert_eq!(grants.allow[1], Grant { resource: "GET/a".to_owned(), line: 1 });
+        assert_eq!(grants.allow[1], Grant { resource: "GET/a".to_owned(), rule: FIRST_ALLOW });
     }
 }

@@ -185,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_was_expected() {
+        let error = serde_json::from_str::<Parsed>("[]").err().unwrap();
+        assert!(error.to_string().contains("expected an object with unique names"), "{error}");
+        let bytes = serde::de::value::BytesDeserializer::<serde::de::value::Error>::new(b"x");
+        let error = NoDuplicateNames::deserialize(bytes).err().unwrap();
+        assert!(error.to_string().contains("expected a value with unique names"), "{error}");
+    }
+
+    #[test]
     fn refuses_everything_but_one_object_with_unique_names() {
         let nested = format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
         for bad in [

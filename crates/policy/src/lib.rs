@@ -19,10 +19,11 @@ mod pattern;
 mod route;
 mod rules;
 mod wildcard;
+mod work;
 
 pub use claims::{ClaimSet, UnsupportedClaimType};
 pub use document::{MAX_RESOURCE, Policy, PolicyDocument, PolicyOptions, Verdict, render};
 pub use evaluate::{Bindings, Grant, Grants, RuleEvaluation, UnusableReason, UnusableValue};
 pub use json::{JsonObject, NotAString};
 pub use method_arn::MethodArn;
-pub use rules::{Effect, Rules, RulesError};
+pub use rules::{Effect, RuleName, Rules, RulesError};

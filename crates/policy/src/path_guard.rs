@@ -8,13 +8,20 @@ use super::wildcard::matches;
 
 /// The guard's resources, without the stage in front of each.
 #[rustfmt::skip]
-pub(super) const PATTERNS: [&str; 36] = [
+pub(super) const PATTERNS: [&str; 43] = [
     // Dot segments (RFC 3986 §5.2.4).
     "*/../*", "*/..", "*/./*", "*/.",
     // Dot segments with a path parameter; servlet containers drop it (Jakarta Servlet 6.0 §3.5.2).
     "*/..;*", "*/.;*",
     // Dot segments followed by anything encoded, such as `..%3b` or `..%00`.
     "*/..%*", "*/.%*",
+    // Dot segments followed by a space. URL parsers drop spaces at the end (WHATWG URL §4.4).
+    "*/.. *", "*/. *",
+    // A `#`, at which URL parsers end the path (WHATWG URL §4.4). No client sends one unencoded.
+    "*#*",
+    // Control characters: URL parsers drop tabs and line breaks everywhere (WHATWG URL §4.4), and
+    // for C programs a NUL ends the path (CWE-158). HTTP allows none of them (RFC 9112 §3.2).
+    "*\t*", "*\n*", "*\r*", "*\0*",
     // Backslashes, which parsers of special URLs read as slashes (WHATWG URL §4.4).
     "*\\*",
     // Encoded dots, slashes and backslashes, in both cases (RFC 3986 §2.1).
@@ -23,7 +30,7 @@ pub(super) const PATTERNS: [&str; 36] = [
     "*%252e*", "*%252E*", "*%252f*", "*%252F*", "*%255c*", "*%255C*",
     // Encoded characters of `2e`, `2f` and `5c`. Encoders leave those plain (RFC 3986 §2.3).
     "*%32*", "*%35*", "*%43*", "*%45*", "*%46*", "*%63*", "*%65*", "*%66*",
-    // Encoded control characters, also twice. URL parsers drop some (WHATWG URL §4.4).
+    // Control characters, encoded once or twice.
     "*%0*", "*%250*", "*%30*",
     // First bytes of overlong ASCII. UTF-8 never has them (RFC 3629 §3, CVE-2008-2938).
     "*%c0*", "*%C0*", "*%c1*", "*%C1*",
@@ -31,8 +38,8 @@ pub(super) const PATTERNS: [&str; 36] = [
 
 /// Whether the guard denies a request with this `{METHOD}/{path}`.
 pub(super) fn denies(method_and_path: &str) -> bool {
-    // Fast path: every pattern contains `%`, `\` or `/.`.
-    (method_and_path.contains(['%', '\\']) || method_and_path.contains("/."))
+    // Fast path: every pattern has one of these.
+    (method_and_path.contains(['%', '\\', '#', '\t', '\n', '\r', '\0']) || method_and_path.contains("/."))
         && PATTERNS.iter().any(|pattern| matches(pattern, method_and_path))
 }
 
@@ -40,10 +47,11 @@ pub(super) fn denies(method_and_path: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// If the fast path did not look for a pattern's characters, that pattern would do nothing.
     #[test]
-    fn every_pattern_has_what_the_fast_path_looks_for() {
+    fn every_pattern_denies_what_it_matches() {
         for pattern in PATTERNS {
-            assert!(pattern.contains(['%', '\\']) || pattern.contains("/."), "{pattern}");
+            assert!(denies(&format!("GET{}", pattern.replace('*', ""))), "{pattern:?}");
         }
     }
 
@@ -60,6 +68,30 @@ mod tests {
             .split_whitespace()
         {
             assert!(denies(&format!("GET/t/acme{end}")), "{end}");
+        }
+        for end in [
+            "/..#x",
+            "/..#",
+            "/.#",
+            "/a#b",
+            "/#/../..",
+            "/.. ",
+            "/. ",
+            "/..  /umbra",
+            "/.. #",
+            "/.\t./umbra",
+            "/\t../umbra",
+            "/..\t",
+            "/.\r\n./umbra",
+            "/..\n",
+            "/..\r/x",
+            "/..\0",
+            "/..\0x",
+            "/\0/..x",
+            "\t",
+            "/x\0.png",
+        ] {
+            assert!(denies(&format!("GET/t/acme{end}")), "{end:?}");
         }
         for path in ["/t/../apps", "/t/..", "/t/./umbra", "/apps/../t/umbra", "/apps/.."] {
             assert!(denies(&format!("GET{path}")), "{path}");

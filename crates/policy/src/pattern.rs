@@ -97,21 +97,32 @@ impl Pattern {
         self.captures.iter().map(|(name, _)| name.as_str())
     }
 
+    pub(super) fn capture_count(&self) -> usize {
+        self.captures.len()
+    }
+
     /// Matches the whole of `value`. A capture takes one or more characters.
     ///
     /// Splits once with each separator as far left as possible, and once as far right as possible.
     /// The split is unique exactly if both results are equal.
     pub(super) fn matches<'v>(&self, value: &'v str) -> Match<'v> {
-        let Some((last, inner)) = self.captures.split_last() else {
-            return if value == self.prefix { Match::Yes(Vec::new()) } else { Match::No };
-        };
-        let Some(inner_text) = value.strip_prefix(&*self.prefix).and_then(|value| value.strip_suffix(&*last.1)) else {
-            return Match::No;
-        };
-        match (split_leftmost(inner_text, inner), split_rightmost(inner_text, inner)) {
-            (Some(left), Some(right)) if left == right => Match::Yes(left),
-            (Some(_), Some(_)) => Match::Ambiguous,
-            _ => Match::No,
+        let Some(middle) = self.middle(value) else { return Match::No };
+        let Some((_, separated)) = self.captures.split_last() else { return Match::Yes(Vec::new()) };
+        let Some(left) = split_leftmost(middle, separated) else { return Match::No };
+        // A single capture takes all of it.
+        if separated.is_empty() || split_rightmost(middle, separated).as_ref() == Some(&left) {
+            Match::Yes(left)
+        } else {
+            Match::Ambiguous
+        }
+    }
+
+    /// The part of a value that the captures and the text between them have to match. `None` if the
+    /// value does not have the pattern's text at its start and at its end.
+    pub(super) fn middle<'v>(&self, value: &'v str) -> Option<&'v str> {
+        match self.captures.last() {
+            None => (value == self.prefix).then_some(""),
+            Some((_, suffix)) => value.strip_prefix(&*self.prefix)?.strip_suffix(&**suffix),
         }
     }
 }
@@ -167,6 +178,23 @@ mod tests {
         assert_eq!(matched("{id}:{name}:{group}", "1:acme:g"), Match::Yes(vec!["1", "acme", "g"]));
         for other in ["1:acme", "1::g", ":acme:g", "1:acme:", "::", ""] {
             assert_eq!(matched("{id}:{name}:{group}", other), Match::No, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_what_is_left_to_split() {
+        let middle = |pattern: &str, value: &'static str| Pattern::parse(pattern).unwrap().middle(value);
+        assert_eq!(middle("a{x}:{y}b", "a1:2b"), Some("1:2"));
+        assert_eq!(middle("a{x}b", "ab"), Some(""));
+        assert_eq!((middle("a{x}b", "xb"), middle("a{x}b", "ax"), middle("aa{x}aa", "aaa")), (None, None, None));
+        assert_eq!((middle("ab", "ab"), middle("ab", "abc")), (Some(""), None));
+        assert_eq!(Pattern::parse("{x}:{y}").unwrap().capture_count(), 2);
+    }
+
+    #[test]
+    fn a_captures_name_has_small_letters_digits_and_underscores() {
+        for name in ["a", "a1", "a_b", "a_1b2", "z__"] {
+            assert_eq!(Pattern::parse(&format!("{{{name}}}")).unwrap().captures().next(), Some(name));
         }
     }
 

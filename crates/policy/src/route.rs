@@ -1,6 +1,9 @@
 //! The language of `routes`: `METHOD /path`, with captures in the path and `*` as the last segment.
 
-use crate::pattern::{PatternError, Piece, pieces};
+use crate::{
+    document::MAX_RESOURCE,
+    pattern::{PatternError, Piece, pieces},
+};
 
 /// The methods of an API Gateway REST API. `ANY` becomes all of these, because a `*` in place of
 /// the method would match `/` too, and so other paths.
@@ -66,26 +69,44 @@ impl Route {
         })
     }
 
-    /// `{METHOD}/{path}` for each method. `value` returns a capture's value; if it returns `None`,
-    /// there is no resource.
-    pub(super) fn resources<'v>(
-        &'v self,
-        value: impl Fn(&str) -> Option<&'v str> + Copy,
-    ) -> impl Iterator<Item = String> {
-        let text = move |piece: &'v Piece| match piece {
-            Piece::Literal(text) => Some(text.as_str()),
-            Piece::Capture(name) => value(name),
-        };
-        let length: Option<usize> = self.path.iter().map(|piece| text(piece).map(str::len)).sum();
-        length.into_iter().flat_map(move |length| {
-            self.methods.iter().map(move |method| {
-                // Preallocate, because a tenant admin can have a thousand routes.
-                let mut resource = String::with_capacity(method.len() + length);
-                resource.push_str(method);
-                resource.extend(self.path.iter().filter_map(text));
-                resource
-            })
-        })
+    /// The methods, in alphabetical order.
+    pub(super) fn methods(&self) -> &[&'static str] {
+        &self.methods
+    }
+
+    /// How many literal texts and captures the path has.
+    pub(super) fn piece_count(&self) -> usize {
+        self.path.len()
+    }
+
+    /// Writes the path with the captures' values over `path`, but no more than [`MAX_RESOURCE`]
+    /// bytes of it, because its resource is too long then. Returns `false` if `value` returns
+    /// `None` for a capture.
+    pub(super) fn write_path<'v>(&self, path: &mut String, value: impl Fn(&str) -> Option<&'v str>) -> bool {
+        path.clear();
+        for piece in &self.path {
+            let text = match piece {
+                Piece::Literal(text) => text,
+                Piece::Capture(name) => match value(name) {
+                    Some(text) => text,
+                    None => return false,
+                },
+            };
+            // All of it is ASCII.
+            if let Some(start) = text.get(..MAX_RESOURCE - path.len()) {
+                path.push_str(start);
+                break;
+            }
+            path.push_str(text);
+        }
+        true
+    }
+
+    /// `{METHOD}/{path}` for each method; none if `value` returns `None` for a capture.
+    pub(super) fn resources<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> impl Iterator<Item = String> {
+        let mut path = String::new();
+        let is_whole = self.write_path(&mut path, value);
+        self.methods.iter().filter(move |_| is_whole).map(move |method| [method, path.as_str()].concat())
     }
 }
 
@@ -136,6 +157,12 @@ mod tests {
     }
 
     #[test]
+    fn a_route_knows_its_size() {
+        let route = Route::parse("ANY /a/{x}/b{y}").unwrap();
+        assert_eq!((route.piece_count(), route.methods().len()), (4, 7));
+    }
+
+    #[test]
     fn any_becomes_all_seven_methods() {
         assert_eq!(
             resources("ANY /a/*"),
@@ -146,6 +173,22 @@ mod tests {
     #[test]
     fn a_capture_without_a_value_grants_nothing() {
         assert_eq!(Route::parse("GET /{other}").unwrap().resources(|_| None).next(), None);
+    }
+
+    #[test]
+    fn a_path_is_not_written_beyond_the_longest_resource() {
+        let long = "x".repeat(400);
+        let path = |route: &str| {
+            let mut path = "before".to_owned();
+            assert!(Route::parse(route).unwrap().write_path(&mut path, |_| Some(&long)));
+            path
+        };
+        assert_eq!(path("GET /{a}"), format!("/{long}"));
+        assert_eq!(path(&format!("GET /{{a}}{}", "y".repeat(110))), format!("/{long}{}", "y".repeat(110)));
+        for end in ["y".repeat(111), "y".repeat(112), "y".repeat(2_000)] {
+            assert_eq!(path(&format!("GET /{{a}}{end}{{b}}")), format!("/{long}{}", "y".repeat(111)));
+        }
+        assert_eq!(path("GET /{a}/{b}/{c}"), format!("/{long}/{}", "x".repeat(110)));
     }
 
     #[test]

@@ -3,24 +3,29 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     ops::Range,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Spanned, Value};
 
-use crate::{pattern::Pattern, route::Route};
+use crate::{pattern::Pattern, route::Route, work::MAX_RULES_BYTES};
 
-/// The rules of one file, all checked: the `[[allow]]` rules, then the `[[deny]]` rules.
+/// The rules of one file, all checked. Each list begins with the rules that combine values of few
+/// claims, so that they are evaluated before the rules that can need most work.
 #[derive(Debug, Clone)]
-pub struct Rules(pub(super) Vec<Rule>);
+pub struct Rules {
+    pub(super) allow: Vec<Rule>,
+    pub(super) deny: Vec<Rule>,
+}
 
 /// What is wrong with a rules file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct RulesError {
     /// The line, counted from 1.
-    pub line: usize,
+    pub line: u32,
     /// The place in the file as byte offsets.
     pub span: Range<usize>,
     /// What was wrong and what is accepted. It has no line break.
@@ -28,7 +33,7 @@ pub struct RulesError {
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// `[[allow]]`
     Allow,
@@ -36,12 +41,42 @@ pub enum Effect {
     Deny,
 }
 
+/// The name of a rule: its place in the file. As text, `allow[2]:15` is the second `[[allow]]`, and
+/// it begins on line 15. Serializes as this text. Of two rules with one effect, the first in the
+/// file is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName {
+    /// Whether the rule allows or denies.
+    pub effect: Effect,
+    /// Which of the rules with this effect it is, counted from 1.
+    pub number: u32,
+    /// The line of its `[[allow]]` or `[[deny]]`, counted from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = match self.effect {
+            Effect::Allow => "allow",
+            Effect::Deny => "deny",
+        };
+        write!(f, "{effect}[{}]:{}", self.number, self.line)
+    }
+}
+
+impl Serialize for RuleName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    pub(super) effect: Effect,
-    pub(super) line: usize,
+    pub(super) name: RuleName,
     pub(super) when: Vec<Condition>,
     pub(super) routes: Vec<Route>,
+    /// How many resources the routes have with one value for each capture.
+    pub(super) resource_count: usize,
     /// The captures that occur in a route. The others only have to match.
     pub(super) route_captures: BTreeSet<String>,
 }
@@ -66,19 +101,32 @@ impl Rules {
     /// # Errors
     /// The first mistake, with its place.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
+        if toml.len() > MAX_RULES_BYTES {
+            let reason = format!("the file has {} bytes; at most {MAX_RULES_BYTES} are accepted", toml.len());
+            return Err(RulesError::new(toml, 0..0, &reason));
+        }
         let file: RawRules = toml::from_str(toml)
             .map_err(|error| RulesError::new(toml, error.span().unwrap_or_default(), error.message()))?;
         if file.allow.is_empty() {
             return Err(RulesError::new(toml, 0..0, "no [[allow]] rule; nobody could call anything"));
         }
-        let allow = file.allow.into_iter().map(|rule| (Effect::Allow, rule));
-        let deny = file.deny.into_iter().map(|rule| (Effect::Deny, rule));
-        allow.chain(deny).map(|(effect, rule)| Rule::from_raw(effect, rule, toml)).collect::<Result<_, _>>().map(Self)
+        let rules = |effect, raw: Vec<Spanned<RawRule>>| -> Result<Vec<Rule>, RulesError> {
+            let rules = (1..).zip(raw).map(|(number, rule)| Rule::from_raw(effect, number, rule, toml));
+            let mut rules = rules.collect::<Result<Vec<_>, _>>()?;
+            rules.sort_by_key(Rule::combined_claims);
+            Ok(rules)
+        };
+        Ok(Self { allow: rules(Effect::Allow, file.allow)?, deny: rules(Effect::Deny, file.deny)? })
     }
 }
 
 impl Rule {
-    fn from_raw(effect: Effect, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
+    /// How many claims have captures.
+    fn combined_claims(&self) -> usize {
+        self.when.iter().filter(|condition| condition.captures().next().is_some()).count()
+    }
+
+    fn from_raw(effect: Effect, number: u32, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
         let span = raw.span();
         let raw = raw.into_inner();
         let error = |span: &Range<usize>, reason: String| RulesError::new(toml, span.clone(), &reason);
@@ -112,7 +160,9 @@ impl Rule {
             routes.push(route);
         }
         let route_captures = routes.iter().flat_map(Route::captures).map(str::to_owned).collect();
-        Ok(Self { effect, line: line_of(toml, span.start), when, routes, route_captures })
+        let name = RuleName { effect, number, line: line_of(toml, span.start) };
+        let resource_count = routes.iter().map(|route| route.methods().len()).sum();
+        Ok(Self { name, when, routes, resource_count, route_captures })
     }
 }
 
@@ -161,8 +211,8 @@ struct RawRule {
     routes: Vec<Spanned<String>>,
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+fn line_of(text: &str, offset: usize) -> u32 {
+    text.bytes().take(offset).fold(1, |line, byte| line + u32::from(byte == b'\n'))
 }
 
 #[cfg(test)]
@@ -229,6 +279,26 @@ mod tests {
             assert_eq!((error.line, error.reason.as_str()), (line, reason), "{toml}");
             assert!(Rules::parse(whole).is_ok());
         }
+    }
+
+    #[test]
+    fn a_file_has_100_kib_at_most() {
+        let good = "[[allow]]\nroutes = ['GET /a']\n#";
+        let padded = |bytes: usize| good.to_owned() + &"x".repeat(bytes - good.len());
+        assert!(Rules::parse(&padded(102_400)).is_ok());
+        let error = Rules::parse(&padded(102_401)).unwrap_err();
+        assert_eq!(error.to_string(), "line 1: the file has 102401 bytes; at most 102400 are accepted");
+    }
+
+    #[test]
+    fn a_rule_is_named_by_its_place() {
+        let rule = |effect| format!("# x\n[[{effect}]]\nroutes = ['GET /a']\n");
+        let rules = Rules::parse(&["allow", "deny", "allow", "deny"].map(rule).concat()).unwrap();
+        let names = |rules: &[Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&rules.allow), ["allow[1]:2", "allow[2]:8"]);
+        assert_eq!(names(&rules.deny), ["deny[1]:5", "deny[2]:11"]);
+        assert_eq!(serde_json::to_string(&rules.deny[1].name).unwrap(), "\"deny[2]:11\"");
+        assert!(rules.allow[0].name < rules.allow[1].name);
     }
 
     #[test]

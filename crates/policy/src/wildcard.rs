@@ -33,9 +33,70 @@ pub(super) fn matches(mut pattern: &str, mut text: &str) -> bool {
     }
 }
 
+/// Whether a resource matches, of which only the last character may be a `*`, and none a `?`.
+pub(super) fn covers(resource: &str, text: &str) -> bool {
+    match resource.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == resource,
+    }
+}
+
+/// Whether any text matches both `pattern` and `resource`. Each may have a `*` as its last
+/// character only, and only `pattern` may have `?`.
+pub(super) fn overlap(pattern: &str, resource: &str) -> bool {
+    let (pattern_start, resource_start) = (pattern.strip_suffix('*'), resource.strip_suffix('*'));
+    let mut pattern_chars = pattern_start.unwrap_or(pattern).chars();
+    let mut resource_chars = resource_start.unwrap_or(resource).chars();
+    loop {
+        match (pattern_chars.next(), resource_chars.next()) {
+            (Some(expected), Some(actual)) if expected == '?' || expected == actual => {}
+            (Some(_), Some(_)) => return false,
+            (Some(_), None) => return resource_start.is_some(),
+            (None, Some(_)) => return pattern_start.is_some(),
+            (None, None) => return true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_covers_itself_or_what_begins_like_it() {
+        for (resource, text, expected) in [
+            ("GET/a", "GET/a", true),
+            ("GET/a", "GET/ab", false),
+            ("GET/a", "GET/", false),
+            ("GET/a/*", "GET/a/", true),
+            ("GET/a/*", "GET/a/b/*", true),
+            ("GET/a/*", "GET/a", false),
+        ] {
+            assert_eq!(covers(resource, text), expected, "{resource} {text}");
+            assert_eq!(matches(resource, text), expected, "{resource} {text}");
+        }
+    }
+
+    /// Compares with a search for a text that both match.
+    #[test]
+    fn two_patterns_overlap_if_a_text_matches_both() {
+        let longer = |texts: Vec<String>, letters: &[&str]| -> Vec<String> {
+            let more = texts.iter().flat_map(|text| letters.iter().map(move |letter| format!("{text}{letter}")));
+            let more: Vec<_> = more.collect();
+            [texts, more].concat()
+        };
+        let all = |letters: &[&str], length| (0..length).fold(vec![String::new()], |texts, _| longer(texts, letters));
+        let texts = all(&["a", "b"], 4);
+        let (patterns, resources) = (all(&["a", "b", "?"], 3), all(&["a", "b"], 3));
+        for (pattern, resource) in patterns.iter().flat_map(|one| resources.iter().map(move |other| (one, other))) {
+            for (pattern, resource) in
+                ["", "*"].iter().flat_map(|p| ["", "*"].map(|r| (format!("{pattern}{p}"), format!("{resource}{r}"))))
+            {
+                let expected = texts.iter().any(|text| matches(&pattern, text) && matches(&resource, text));
+                assert_eq!(overlap(&pattern, &resource), expected, "{pattern} {resource}");
+            }
+        }
+    }
 
     #[test]
     fn matches_as_iam_does() {

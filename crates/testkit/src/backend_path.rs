@@ -5,8 +5,12 @@
 ///
 /// - A backslash is a slash.
 /// - A segment's parameters are ignored: `..;x` is `..`, as in servlet containers.
-/// - Decoded tabs and line breaks are removed (WHATWG URL standard).
+/// - Tabs and line breaks are removed, and so are spaces at the end (WHATWG URL standard).
+/// - The path ends at a `#`, at a `?` and at a NUL.
 /// - Overlong UTF-8 forms of dots and slashes are decoded (CVE-2008-2938).
+///
+/// A `?` that is not encoded is an ordinary character, because API Gateway ends the path there, so
+/// it cannot arrive.
 pub fn as_a_backend_reads_it(path: &str, times: usize) -> Vec<u8> {
     let decoded = decoded(path, times);
     let mut out: Vec<&[u8]> = Vec::new();
@@ -41,11 +45,18 @@ fn dots(segment: &[u8]) -> Option<usize> {
 }
 
 fn decoded(path: &str, times: usize) -> Vec<u8> {
-    (0..times).fold(path.as_bytes().to_vec(), |text, time| {
-        let mut text = decode(&text);
+    let without_breaks = |mut text: Vec<u8>| {
         text.retain(|byte| !matches!(byte, b'\t' | b'\n' | b'\r'));
+        text
+    };
+    let raw = without_breaks(path.replace('?', "_").into_bytes());
+    let mut text = (0..times).fold(raw, |text, time| {
+        let text = without_breaks(decode(&text));
         if time == 0 { with_overlong_forms_decoded(&text) } else { text }
-    })
+    });
+    while text.pop_if(|byte| *byte == b' ').is_some() {}
+    text.truncate(text.iter().position(|byte| matches!(byte, b'#' | b'?' | b'\0')).unwrap_or(text.len()));
+    text
 }
 
 fn with_overlong_forms_decoded(text: &[u8]) -> Vec<u8> {
@@ -106,7 +117,18 @@ fn dot_segments_are_removed_after_every_decoding() {
         ("/a/%09..%0D%0a/b", 1, "/b"),
         ("/a/%2509../b", 1, "/a/%09../b"),
         ("/a/%2509../b", 2, "/b"),
-        ("/a/\t../b", 0, "/a/\t../b"),
+        ("/a/\t../b", 0, "/b"),
+        ("/a/.\r\n./b", 0, "/b"),
+        ("/a/..#b", 0, "/"),
+        ("/a/..%23b", 0, "/a/..%23b"),
+        ("/a/..%23b", 1, "/"),
+        ("/a/..%3Fb", 1, "/"),
+        ("/a/..?b", 0, "/a/.._b"),
+        ("/a/..\0b", 0, "/"),
+        ("/a/..%00", 1, "/"),
+        ("/a/.. ", 0, "/"),
+        ("/a/..%20", 1, "/"),
+        ("/a/.. /b", 0, "/a/.. /b"),
         ("/a%C0%AF%c0%ae./b", 1, "/b"),
         ("/a%c1%9c../b", 1, "/b"),
     ] {
