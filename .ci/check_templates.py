@@ -54,7 +54,8 @@ NOTHING = {"Ref": "AWS::NoValue"}
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln-_"
 TOKENS = [f"Bearer {JWT}", f"bearer {JWT}", "Bearer a.b.c", "Bearer " + ".".join(["a" * 3000] * 3)]
-# Other spellings of a good header are junk too, because each one would be an entry of the gateway's cache.
+# Other spellings of a good header are junk too, because each one would be an entry of the gateway's
+# cache.
 JUNK = [JWT, "a.b.c", f"BEARER {JWT}", f"bEARER {JWT}", f"Bearer  {JWT}", f"Bearer{JWT}",
         "", "Bearer", "Bearer ", "Bearer a", "a.b", "a.b.c.d", ".b.c", "a..c", "a.b.", f"Basic {JWT}", f" {JWT}", f"{JWT} ",
         f"Bearer\t{JWT}", f"Bearer Bearer {JWT}", f"Bearer {JWT} x", f"x Bearer {JWT}", f"Bearer {JWT}=", "a.b+.c", "a.b/.c", "a.é.c"]

@@ -29,8 +29,8 @@ BOOTSTRAP = os.environ.get("BOOTSTRAP", str(ROOT / "target/lambda/okta-authorize
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 RIE = Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{ARCHITECTURE}"
 INVOCATIONS = 1000
-# Whether lambda_runtime can read the client context. If not, the emulator gives the same event again
-# until the process ends, and then starts another one for the next event.
+# Whether lambda_runtime can read the client context. If not, the emulator gives the same event
+# again until the process ends, and then starts another one for the next event.
 CLIENT_CONTEXTS = {
     '{"custom":{"a":"b"}}': True,
     "{}": True,

@@ -129,7 +129,8 @@ async fn a_machine_is_allowed_by_its_scope() {
 async fn a_malformed_header_is_401_without_an_invocation() {
     let api = DemoApi::pinned().await;
     let good = keys::sample().token(&claims_of("https://example.okta.com/oauth2/default"));
-    // The authorizer accepts these spellings, but each one would be an entry of the gateway's cache.
+    // The authorizer accepts these spellings, but each one would be an entry of the gateway's
+    // cache.
     let spellings = ["", "BEARER ", "bEARER ", "Bearer  ", "bearer   "].map(|scheme| format!("{scheme}{good}"));
     let junk = ["", "Bearer", "Basic YTpi", "Bearer a.b", "a.a.a.", "Bearer a.b.c d", "Bearer a.b.c.d.e"];
     let headers = junk.into_iter().chain(spellings.iter().map(String::as_str));

@@ -744,8 +744,8 @@ fn one_forged_kid_does_not_delay_a_rotation() {
 
 #[test]
 fn forged_kids_have_a_budget() {
-    // Three requests are never within the time that pays for one. The first can start a second after
-    // its claim.
+    // Three requests are never within the time that pays for one. The first can start a second
+    // after its claim.
     let rule: Rule = |world| {
         let is_close = |three: &[u64]| three[2] < three[0] + 5 * SECOND;
         if world.fetches.windows(3).any(is_close) { Err(format!("requests at {:?}", world.fetches)) } else { Ok(()) }

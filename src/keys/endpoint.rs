@@ -55,9 +55,9 @@ impl KeysEndpoint {
         self.url.as_str()
     }
 
-    /// Sends one request, which takes 2 s at most. It follows no redirect, accepts only status 200, and reads at most
-    /// [`KeySet::MAX_BYTES`] of the body. `now` returns the epoch second in which the response
-    /// arrives.
+    /// Sends one request, which takes 2 s at most. It follows no redirect, accepts only status 200,
+    /// and reads at most [`KeySet::MAX_BYTES`] of the body. `now` returns the epoch second in which
+    /// the response arrives.
     pub(super) async fn fetch(&self, now: impl Fn() -> u64) -> Result<FetchedKeys, FetchError> {
         let request = running_time::within(HttpsClient::TIMEOUT, self.request(now));
         request.await.unwrap_or(Err(RequestError::TimedOut.into()))

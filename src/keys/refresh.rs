@@ -368,7 +368,8 @@ impl Protocol {
             Event::TooLate => lookup.claim.map_or(Action::Done, |claim| Action::WriteFailure(None, claim.lease_until)),
             Event::Written => Action::Done,
             Event::Fetched { started_at, keys, max_age } => {
-                // Two requests within a second have different times, so that the later one is newer.
+                // Two requests within a second have different times, so that the later one is
+                // newer.
                 let earliest = state.cached.as_ref().map_or(0, |cached| cached.fetched_at + 1_000);
                 let latest = started_at + self.timing.clock_tolerance;
                 let fetched_at = started_at.max(earliest.min(latest));

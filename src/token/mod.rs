@@ -16,9 +16,9 @@ pub use verify::{Expectations, verify};
 /// Why a token is refused. The client sees 401 for all of them; only the log names the reason.
 ///
 /// The text says what was wrong with the evidence in the variant, and is on the decision line. The
-/// evidence is never a part of the signature or a whole part of the token. It comes from the caller,
-/// can be as long as the token, and is verified only if the signature was checked before. The log
-/// cuts and escapes it. Times are in epoch seconds without fractions.
+/// evidence is never a part of the signature or a whole part of the token. It comes from the
+/// caller, can be as long as the token, and is verified only if the signature was checked before.
+/// The log cuts and escapes it. Times are in epoch seconds without fractions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
