@@ -276,7 +276,10 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
         // Source: Amazon DynamoDB developer guide, "Naming rules". An ARN has more.
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let is_name = (3..=255).contains(&name.len()) && name.chars().all(is_of_name);
-        let is_arn = name.starts_with("arn:") && name.chars().all(|c| is_of_name(c) || matches!(c, ':' | '/'));
+        let is_arn = name.starts_with("arn:")
+            && name.contains(":dynamodb:")
+            && name.contains(":table/")
+            && name.chars().all(|c| is_of_name(c) || matches!(c, ':' | '/'));
         if !is_name && !is_arn {
             let accepted = "the name of a DynamoDB table (3 to 255 letters, digits, `_`, `-` and `.`) or its ARN";
             return Err(error("KEYS_TABLE_NAME", &format!("is {}", quoted(&name)), accepted));
@@ -352,6 +355,10 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
                 None => Ok(None),
             };
         };
+        if ["true", "false", "on", "off"].iter().any(|word| id.eq_ignore_ascii_case(word)) {
+            let problem = format!("is {}, which is no client", quoted(&id));
+            return Err(error(ID, &problem, "the id of the client that asks Okta; without it, introspection is off"));
+        }
         let mut hosts = issuers.iter().map(|issuer| issuer.introspection_endpoint.authority());
         let first = hosts.next();
         if hosts.any(|host| Some(host) != first) {

@@ -523,7 +523,7 @@ impl World {
     }
 
     /// Okta works, nothing fails, and every instance is called in every second. Each must have
-    /// keys within the time of a retry and a request, or after Okta's own time.
+    /// the published key within the time of a retry and a request, or after Okta's own time.
     fn check_recovery(&self, without: Without) -> Result<(), String> {
         let mut world = self.clone().with(Budgets::NONE);
         (world.okta, world.is_calm) = (Okta::Up, false);
@@ -560,11 +560,14 @@ impl World {
             }
             world.now += SECOND;
         }
-        let has_keys = |instance: &Instance| !matches!(instance.state.find(None, world.now), Found::NoKeys);
-        if world.instances.iter().all(has_keys) {
+        let published = world.published.0.to_string();
+        let is_current = |instance: &Instance| {
+            matches!(instance.state.find(Some(&published), world.now), Found::Fresh(_) | Found::Due(_))
+        };
+        if world.instances.iter().all(is_current) {
             return Ok(());
         }
-        Err(format!("an instance has no keys {} s after Okta is back", (end - self.now) / SECOND))
+        Err(format!("an instance lacks the keys {} s after Okta is back", (end - self.now) / SECOND))
     }
 }
 
@@ -696,17 +699,19 @@ fn during_an_outage_a_cold_fleet_asks_once_in_each_pause() {
 
 #[test]
 fn during_an_outage_a_fleet_with_due_keys_asks_less_often() {
-    let mut first = World::warm(2, 6, 9).with(calls(4));
-    first.okta = Okta::Down;
-    holds(first.clone(), apart::<6>);
-    needs(Without::DuePause, first, apart::<6>);
+    for instances in [2, 3] {
+        let mut first = World::warm(instances, 6, 9).with(calls(4));
+        first.okta = Okta::Down;
+        holds(first.clone(), apart::<6>);
+        needs(Without::DuePause, first, apart::<6>);
+    }
 }
 
 #[test]
 fn nobody_asks_before_oktas_own_time() {
-    let cold = World::cold(2, 7).with(calls(4));
-    let warm = World::warm(2, 6, 7).with(Budgets { forged: 1, ..calls(2) });
-    for mut first in [cold, warm] {
+    let cold = [2, 3].map(|instances| World::cold(instances, 7).with(calls(3)));
+    let warm = [2, 3].map(|instances| World::warm(instances, 6, 7).with(Budgets { forged: 1, ..calls(2) }));
+    for mut first in cold.into_iter().chain(warm) {
         first.okta = Okta::Limited(first.now + 6 * SECOND);
         // The first request can be before it, because nobody knows.
         let rule: Rule = |world| match world.fetches.as_slice() {
@@ -750,8 +755,8 @@ fn forged_kids_have_a_budget() {
         let is_close = |three: &[u64]| three[2] < three[0] + 5 * SECOND;
         if world.fetches.windows(3).any(is_close) { Err(format!("requests at {:?}", world.fetches)) } else { Ok(()) }
     };
-    for first in [World::warm(2, 0, 7), World::warm(1, 0, 9)] {
-        let first = first.with(Budgets { forged: 6, ..calls(0) });
+    for (first, forged) in [(World::warm(2, 0, 7), 6), (World::warm(1, 0, 9), 6), (World::warm(3, 0, 7), 4)] {
+        let first = first.with(Budgets { forged, ..calls(0) });
         holds(first.clone(), rule);
         needs(Without::KidBudget, first, rule);
     }
@@ -780,13 +785,17 @@ fn calls_in_a_pause_cause_few_reads_of_the_table() {
 
 #[test]
 fn a_frozen_owner_does_not_ask_when_others_may() {
-    let first = World::cold(2, 9).with(Budgets { freezes: 1, ..calls(3) });
-    holds(first.clone(), apart::<3>);
-    needs(Without::StartWithin, first, apart::<3>);
+    for instances in [2, 3] {
+        let first = World::cold(instances, 9).with(Budgets { freezes: 1, ..calls(3) });
+        holds(first.clone(), apart::<3>);
+        needs(Without::StartWithin, first, apart::<3>);
+    }
 }
 
 #[test]
 fn keys_never_become_older() {
+    let frozen = World::warm(3, 6, 5).with(Budgets { freezes: 1, rotations: 1, ..calls(2) });
+    holds(frozen, at_most::<2>);
     let due = World::warm(2, 6, 5);
     let frozen = due.clone().with(Budgets { freezes: 1, rotations: 1, ..calls(2) });
     holds(frozen.clone(), at_most::<2>);
@@ -826,7 +835,9 @@ fn an_outage_ends_by_itself() {
 fn times_far_in_the_future_do_not_stop_requests() {
     let far = 900 * SECOND;
     for change in 0..4 {
-        let mut first = World::cold(2, 2).with(calls(2));
+        // With a far budget, a genuine rotation must still be found.
+        let mut first = if change == 3 { World::warm(2, 1, 2).calm() } else { World::cold(2, 2) }.with(calls(2));
+        (first.published, first.rotated_at) = if change == 3 { (Generation(2), first.now) } else { (Generation(1), 0) };
         let (item, at) = (&mut first.item, first.now + far);
         match change {
             0 => item.limits.asked_at = Some(at),
@@ -835,10 +846,32 @@ fn times_far_in_the_future_do_not_stop_requests() {
             _ => item.limits.kid_budget = at,
         }
         holds(first.clone(), at_most::<1>);
-        if change != 3 {
-            needs(Without::LimitsOfBelief, first, at_most::<1>);
-        }
+        needs(Without::LimitsOfBelief, first, at_most::<1>);
     }
+}
+
+#[test]
+fn an_instance_that_was_frozen_in_its_claim_reads_again() {
+    let mut world = World::warm(2, 6, 12).with(Budgets { freezes: 1, table_faults: 1, ..calls(2) });
+    let refreshed_by_the_other = [Move::Call(1), Move::Act(1), Move::Act(1), Move::Act(1), Move::Act(1)];
+    let steps = [Move::Call(0), Move::Act(0), Move::Freeze(0), Move::Tick, Move::Tick, Move::Tick, Move::Tick];
+    let thawed = [Move::Thaw(0), Move::FailBefore(0), Move::Act(0)];
+    for step in steps.into_iter().chain(refreshed_by_the_other).chain(thawed) {
+        world = world.after(step, Without::Nothing).unwrap();
+    }
+    assert!(world.instances.iter().all(|instance| instance.busy.is_none()), "{world:?}");
+    assert_eq!(world.fetches.len(), 1);
+}
+
+#[test]
+fn a_request_that_is_too_late_ends_the_lease() {
+    let mut world = World::cold(1, 9).with(Budgets { freezes: 1, ..calls(1) });
+    let frozen = [Move::Freeze(0), Move::Tick, Move::Tick, Move::Thaw(0)];
+    let steps = [Move::Call(0), Move::Act(0), Move::Act(0)].into_iter().chain(frozen);
+    for step in steps.chain([Move::Act(0), Move::Act(0)]) {
+        world = world.after(step, Without::Nothing).unwrap();
+    }
+    assert_eq!((world.fetches.len(), world.item.lease_until), (0, None));
 }
 
 #[test]

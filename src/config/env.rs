@@ -42,7 +42,7 @@ const RENAMED: [(&str, &str); 4] = [
         "OKTA_INTROSPECTION_CLIENT_ID for the client that asks Okta, or OKTA_ALLOWED_CLIENT_IDS for the accepted clients",
     ),
     ("OKTA_CLIENT_SECRET", "OKTA_INTROSPECTION_CLIENT_SECRET"),
-    ("OKTA_INTROSPECT", "OKTA_INTROSPECTION_CLIENT_ID, which turns introspection on"),
+    ("OKTA_INTROSPECT", "OKTA_INTROSPECTION_CLIENT_ID, whose value is the id of a client and not `true`"),
 ];
 
 /// Every variable that starts like this is meant for this program.
@@ -100,7 +100,8 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
     /// A list of names that are compared byte for byte, such as audiences.
     pub(super) fn names(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
         let names = self.list(name)?;
-        let problem = names.iter().flatten().find_map(|item| odd_character(item));
+        let wildcard = |item: &str| (item == "*").then(|| "is `*`, which stands for no other text".to_owned());
+        let problem = names.iter().flatten().find_map(|item| odd_character(item).or_else(|| wildcard(item)));
         problem.map_or(Ok(names), |problem| {
             Err(error(name, &problem, "one value, or several separated by commas, without quotation marks"))
         })
@@ -199,7 +200,10 @@ fn check_name(name: &OsStr) -> Result<(), ConfigError> {
         return Err(error(*old, "has a new name", format!("{new}, see CHANGELOG.md")));
     }
     let upper = name.to_ascii_uppercase();
-    if !PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) && !KNOWN.iter().any(|known| is_nearly(&upper, known)) {
+    let earlier = RENAMED.iter().map(|(old, _)| old);
+    if !PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
+        && !KNOWN.iter().chain(earlier).any(|known| is_nearly(&letters(&upper), &letters(known)))
+    {
         return Ok(());
     }
     let nearest = nearest(&upper);
@@ -222,12 +226,16 @@ fn nearest(name: &str) -> &'static str {
     known.min_by_key(|(known, _)| changes(known)).map_or("", |(_, name)| name)
 }
 
-/// Whether a name differs from a known one by case, or by one or two changes after its first
-/// letter. The first two conditions spare work at every start.
+/// A name without what separates its words: `OktaJwks` is meant as `OKTA_JWKS`.
+fn letters(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// Whether a name differs from a known one by one or two changes, or lacks its `OKTA`. The length
+/// spares work at every start.
 fn is_nearly(name: &str, known: &str) -> bool {
-    name.bytes().next() == known.bytes().next()
-        && name.len().abs_diff(known.len()) <= 2
-        && edit_distance(name, known) <= 2
+    known.strip_prefix("OKTA") == Some(name)
+        || (name.len().abs_diff(known.len()) <= 2 && edit_distance(name, known) <= 2)
 }
 
 /// How many characters must be inserted, removed or replaced to make one text of the other
@@ -264,7 +272,7 @@ mod tests {
             ("OKTA_JWK", "OKTA_JWKS"),
             ("OKTA_CLIENTS", "OKTA_ALLOWED_CLIENT_IDS"),
             ("OKTA_ALLOWED_CLIENTS", "OKTA_ALLOWED_CLIENT_IDS"),
-            ("OKTA_INTROSPECTION", "OKTA_INTROSPECTION_CLIENT_ID, which turns introspection on"),
+            ("OKTA_INTROSPECTION", "OKTA_INTROSPECTION_CLIENT_ID, whose value is the id of a client and not `true`"),
             ("KEYS_TABLE", "KEYS_TABLE_NAME"),
             ("KEYS_MAX_STALE", "KEYS_MAX_STALE_SECONDS"),
             ("KEYS_REFRESH_SECONDS_MAX", "KEYS_REFRESH_SECONDS"),
@@ -273,6 +281,12 @@ mod tests {
             ("PATH_GAURD", "PATH_GUARD"),
             ("CLOCK_SKEW_SECOND", "CLOCK_SKEW_SECONDS"),
             ("CONTEXT_CLAIM", "CONTEXT_CLAIMS"),
+            ("OKAT_CLIENT_IDS", "OKTA_ALLOWED_CLIENT_IDS"),
+            ("OKTACLIENT_IDS", "OKTA_ALLOWED_CLIENT_IDS"),
+            ("IKTA_ALLOWED_CLIENT_IDS", "OKTA_ALLOWED_CLIENT_IDS"),
+            ("ALLOWED_CLIENT_IDS", "OKTA_ALLOWED_CLIENT_IDS"),
+            ("OktaAllowedClientIds", "OKTA_ALLOWED_CLIENT_IDS"),
+            ("okta.jwks", "OKTA_JWKS"),
         ] {
             let expected = format!(
                 "{name} is unknown, so it would have no effect; accepted: the nearest name, {nearest}, or another of README.md"
@@ -291,9 +305,10 @@ mod tests {
 
     #[test]
     fn names_of_others_are_accepted() {
-        for name in ["PATH", "LANG", "TZ", "_HANDLER", "AWS_REGION", "SSL_CERT_FILE", "MY_OKTA_ISSUER", "KEYSTORE", ""]
-            .into_iter()
-            .chain(KNOWN)
+        for name in
+            ["PATH", "LANG", "TZ", "_HANDLER", "AWS_REGION", "SSL_CERT_FILE", "MY_OKTA_ISSUER_URL", "KEYSTORE", ""]
+                .into_iter()
+                .chain(KNOWN)
         {
             assert_eq!(name_error(name), None);
         }

@@ -344,7 +344,7 @@ impl Protocol {
         let uses_table = self.has_table;
         let (kid, started_at) = (kid.cloned(), now);
         let mut lookup = Lookup { kid, started_at, uses_table, lease_until: None, polls: 0, claims: 0, claim: None };
-        let action = if uses_table { Action::Read } else { self.decide(state, &mut lookup, None, now) };
+        let action = if uses_table { Action::Read } else { self.decide(state, &mut lookup, now) };
         Some((lookup, action))
     }
 
@@ -353,7 +353,7 @@ impl Protocol {
         match event {
             Event::Item(item) | Event::NotClaimed(item) => {
                 lookup.lease_until = self.accept(state, item, now);
-                self.decide(state, lookup, lookup.lease_until, now)
+                self.decide(state, lookup, now)
             }
             Event::TableFailed => self.without_table(state, lookup, now),
             Event::Waited => Action::Read,
@@ -379,10 +379,7 @@ impl Protocol {
                 lookup.claim.map_or(Action::Done, |claim| Action::WriteKeys(keys, claim.lease_until))
             }
             Event::FetchFailed { not_before } => {
-                if let Some(not_before) = not_before {
-                    let latest = now + self.timing.longest_not_before;
-                    state.limits.not_before = state.limits.not_before.max(not_before.min(latest));
-                }
+                state.limits.not_before = state.limits.not_before.max(not_before.unwrap_or_default());
                 self.pause_empty_lookups(state, now);
                 lookup.claim.map_or(Action::Done, |claim| {
                     Action::WriteFailure(not_before.map(|_| state.limits.not_before), claim.lease_until)
@@ -403,8 +400,8 @@ impl Protocol {
             return Action::Read;
         }
         // A claim that got no answer can be in the item. If it is, the write at the end succeeds.
-        lookup.uses_table = false;
-        self.decide(state, lookup, None, now)
+        (lookup.uses_table, lookup.lease_until) = (false, None);
+        self.decide(state, lookup, now)
     }
 
     /// Another read of the item in a moment, if an owner is at work and the call needs its keys.
@@ -474,15 +471,9 @@ impl Protocol {
 
     /// The next action after everything is known that can be: ask Okta, wait for another instance
     /// that does, or neither.
-    fn decide<K: Keys>(
-        &self,
-        state: &mut State<K>,
-        lookup: &mut Lookup,
-        lease_until: Option<Millis>,
-        now: Millis,
-    ) -> Action<K> {
+    fn decide<K: Keys>(&self, state: &mut State<K>, lookup: &mut Lookup, now: Millis) -> Action<K> {
         let Some(need) = state.need(lookup.kid.as_ref(), now) else { return Action::Done };
-        if lease_until.is_some_and(|until| now < until) {
+        if lookup.lease_until.is_some_and(|until| now < until) {
             if need == Need::Due {
                 // The keys are still good, so nobody waits.
                 state.next_due_lookup_at = now + self.timing.lease;

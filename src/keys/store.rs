@@ -77,15 +77,27 @@ struct Running {
     /// The `kid` that it looks for, if it does not look for any key.
     kid: Option<Kid>,
     started_at: Millis,
+    /// Okta has sent no keys, and there are none in memory. Only a write is left to do.
+    has_failed: bool,
 }
 
-/// What a call needs beyond the keys in memory.
+/// What a call lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+enum Lacks {
     Nothing,
     /// Its key is usable and due for a refresh.
     Newer,
     Key,
+}
+
+impl Lacks {
+    fn of<K>(found: &Found<'_, K>) -> Self {
+        match found {
+            Found::Fresh(_) => Self::Nothing,
+            Found::Due(_) => Self::Newer,
+            Found::UnknownKid | Found::NoKeys => Self::Key,
+        }
+    }
 }
 
 impl Keys for KeySet {
@@ -97,12 +109,12 @@ impl Keys for KeySet {
 /// How long a call waits at most if it cannot be answered without the lookup. So it is answered
 /// within 3 s.
 const LONGEST_WAIT: Duration = Duration::from_millis(2_750);
-/// How long the call that started a lookup waits for its end from the moment on in which it has a
-/// usable key. Usually the refresh and the write to the table end in this time, so that they do not
-/// depend on the process's next call: Lambda freezes it until then.
-const LONGEST_WAIT_IF_USABLE: Duration = Duration::from_millis(250);
-
-/// How long a lookup can take in milliseconds, if the process is not frozen meanwhile.
+/// How long the call that started a lookup waits for its end, from the moment on in which the call
+/// has a usable key, or cannot get one. Usually the refresh and the write to the table end in this
+/// time, so that they do not depend on the process's next call: Lambda freezes it until then.
+const LONGEST_WAIT_FOR_THE_END: Duration = Duration::from_millis(250);
+/// A lookup that is older than this in milliseconds was most likely frozen: two reads, a claim, a
+/// request and a write take 4 s at most.
 const LONGEST_LOOKUP: Millis = 5_000;
 
 impl KeyStore {
@@ -205,39 +217,34 @@ impl Remote {
         let mut is_own = false;
         let mut joined = false;
         loop {
-            let (found, waits) = {
+            let (lacks, running, is_outage) = {
                 let shared = self.lock();
-                let found = match shared.state.find(kid, now * 1_000) {
-                    Found::Fresh(_) => Need::Nothing,
-                    Found::Due(_) => Need::Newer,
-                    Found::UnknownKid | Found::NoKeys => Need::Key,
-                };
-                let waits = shared.running.as_ref().map(|running| {
-                    joined |= running.kid.as_deref() == kid;
-                    let is_old = (self.clock)() > running.started_at + LONGEST_LOOKUP;
-                    match found {
-                        // It needs time to run, because it was frozen.
-                        Need::Newer => is_own || is_old,
-                        Need::Nothing => is_own,
-                        // Nothing is known to be wrong, so the keys will most likely come.
-                        Need::Key => is_own || !shared.is_outage,
-                    }
-                });
-                (found, waits)
+                (Lacks::of(&shared.state.find(kid, now * 1_000)), shared.running.clone(), shared.is_outage)
             };
-            match waits {
-                None if found == Need::Nothing || is_own || joined => return,
-                None if !self.start(kid) => return,
-                None => is_own = true,
-                Some(false) => return,
-                Some(true) => {
-                    if found != Need::Key {
-                        deadline = deadline.min(Instant::now() + LONGEST_WAIT_IF_USABLE);
-                    }
-                    if timeout_at(deadline, steps.changed()).await.is_err() {
-                        return;
-                    }
+            let Some(running) = running else {
+                if lacks == Lacks::Nothing || is_own || joined || !self.start(kid) {
+                    return;
                 }
+                is_own = true;
+                continue;
+            };
+            joined |= running.kid.as_deref() == kid;
+            let waits = is_own
+                || match lacks {
+                    Lacks::Nothing => false,
+                    // A lookup that was frozen needs time to run.
+                    Lacks::Newer => (self.clock)() > running.started_at + LONGEST_LOOKUP,
+                    // Nothing is known to be wrong, so the keys will most likely come.
+                    Lacks::Key => !is_outage && !running.has_failed,
+                };
+            if !waits {
+                return;
+            }
+            if lacks != Lacks::Key || running.has_failed {
+                deadline = deadline.min(Instant::now() + LONGEST_WAIT_FOR_THE_END);
+            }
+            if timeout_at(deadline, steps.changed()).await.is_err() {
+                return;
             }
         }
     }
@@ -250,7 +257,7 @@ impl Remote {
         let Some((lookup, action)) = self.protocol.start(&mut shared.state, kid.as_ref(), now) else {
             return false;
         };
-        shared.running = Some(Running { kid, started_at: now });
+        shared.running = Some(Running { kid, started_at: now, has_failed: false });
         drop(shared);
         tokio::spawn(Arc::clone(self).run(lookup, action));
         true
@@ -303,6 +310,7 @@ impl Remote {
     fn step(&self, lookup: &mut Lookup, event: Event<KeySet>) -> Action<KeySet> {
         let now = (self.clock)();
         let is_fetched = matches!(event, Event::Fetched { .. });
+        let has_failed = matches!(event, Event::FetchFailed { .. });
         let mut shared = self.lock();
         let before = shared.state.cached.as_ref().map(|cached| cached.fetched_at);
         let action = self.protocol.next(&mut shared.state, lookup, event, now);
@@ -313,6 +321,12 @@ impl Remote {
             } else if before != Some(cached.fetched_at) {
                 KeyRefresh::log_loaded(url, count, now.saturating_sub(cached.fetched_at) / 1_000);
             }
+        }
+        if has_failed
+            && matches!(shared.state.find(None, now), Found::NoKeys)
+            && let Some(running) = &mut shared.running
+        {
+            running.has_failed = true;
         }
         drop(shared);
         self.steps.send_replace(());

@@ -1,4 +1,4 @@
-//! The rules for keys, to the second: the lease, one lookup for many calls, refresh, cooldowns and
+//! The rules for keys, to the second: the lease, one lookup for many calls, refresh, pauses and
 //! Retry-After.
 
 use std::time::Duration;

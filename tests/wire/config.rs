@@ -258,10 +258,13 @@ async fn a_name_that_nobody_reads_ends_the_process() {
         ("KEYS_MAX_STALE", unknown("KEYS_MAX_STALE_SECONDS")),
         ("POLICY_PATH", unknown("POLICY_FILE")),
         ("PATH_GAURD", unknown("PATH_GUARD")),
+        ("OKAT_CLIENT_IDS", unknown("OKTA_ALLOWED_CLIENT_IDS")),
+        ("CLIENT_IDS", unknown("OKTA_ALLOWED_CLIENT_IDS")),
+        ("OktaAllowedClientIds", unknown("OKTA_ALLOWED_CLIENT_IDS")),
     ];
     // An empty variable is not set, whatever its name.
     check(&pinned(), rows.map(|(name, problem)| row(name, "hush", &problem, "")).into()).await;
-    let others = pinned().with("MY_OKTA_ISSUER", "x").with("KEYSTORE", "x").with("PATH", "/bin").with("TZ", ":UTC");
+    let others = pinned().with("MY_OKTA_ISSUER_URL", "x").with("KEYSTORE", "x").with("PATH", "/bin").with("TZ", ":UTC");
     assert!(Authorizer::start(&others).await.invoke(event("Bearer x")).await.is_unauthorized());
     // It is the first thing that is said, because it is why the right one is missing.
     let line = Authorizer::rejection(&pinned().without("OKTA_ISSUER").with("OKTA_ISSUERS", "x")).await;

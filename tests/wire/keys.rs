@@ -1,5 +1,5 @@
 //! Where the binary's keys come from: at init, in later calls, and through the table. `tests/fleet`
-//! asserts every failure, cooldown and time limit of a key store, to the second.
+//! asserts every failure, pause and time limit of a key store, to the second.
 
 use okta_authorizer_testkit::{
     Failures, arn,
