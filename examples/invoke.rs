@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The configuration is `events/env.json`, which `sam local invoke --env-vars` reads too. Variables
-//! of the environment win over it, so that you can try your own. No table is used.
+//! of the environment win over it, also if they are empty, so that you can try your own. An empty
+//! `OKTA_JWKS` makes it fetch the keys of `OKTA_ISSUER`. No table is used.
 
 use std::{
     collections::BTreeMap,
@@ -32,8 +33,7 @@ async fn main() -> Result<()> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
     let defaults = variables.iter().map(|(name, value)| (name.into(), value.into()));
-    let own = env::vars_os().filter(|(_, value)| !value.is_empty());
-    let config = Config::load(defaults.chain(own), |path| fs::read_to_string(path))?;
+    let config = Config::load(defaults.chain(env::vars_os()), |path| fs::read_to_string(path))?;
     let rules_file = config.policy_file.clone().unwrap_or_else(|| "policy.toml".to_owned());
     if config.keys_table.is_some() {
         eprintln!("KEYS_TABLE_NAME has no effect here: keys come from the issuer");
