@@ -220,6 +220,15 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
             ));
         }
         let introspection_endpoint = self.introspection_endpoint()?;
+        for (name, endpoint, path) in [
+            ("OKTA_KEYS_ENDPOINT", &keys_endpoint, "/v1/keys"),
+            ("OKTA_INTROSPECTION_ENDPOINT", &introspection_endpoint, "/v1/introspect"),
+        ] {
+            if let Some(issuer) = texts.iter().find(|issuer| endpoint.as_ref().map(Url::as_str) == Some(issuer)) {
+                let accepted = quoted(&format!("{issuer}{path}"));
+                return Err(error(name, "is an issuer, and not an endpoint of it", accepted));
+            }
+        }
         let issuer = |issuer: String| {
             let endpoint_at = |path: &str| {
                 urls::endpoint(&format!("{issuer}{path}"))

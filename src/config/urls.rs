@@ -31,7 +31,10 @@ pub(super) type Problem = (Cow<'static, str>, Cow<'static, str>);
 /// most: `https://example.okta.com/` is an org first, and has a slash at its end second.
 pub(super) fn check_issuer(text: &str) -> Result<(), Problem> {
     let url = endpoint(text).map_err(|problem| (problem, ACCEPTED_ISSUER.into()))?;
-    if let Some(character) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._~:/[]".contains(*c)) {
+    let is_odd = |accepted: &'static str| move |c: &char| !c.is_ascii_alphanumeric() && !accepted.contains(*c);
+    // A host can have a port, and brackets around an address. The id of a server has neither.
+    let odd = text.chars().find(is_odd("-._~:/[]")).or_else(|| url.path().chars().find(is_odd("-._~/")));
+    if let Some(character) = odd {
         return Err((format!("has `{character}`, which no issuer has").into(), ACCEPTED_ISSUER.into()));
     }
     let shorter = text.trim_end_matches('/');
@@ -293,6 +296,8 @@ mod tests {
             ("https://example.okta.com/oauth2/authServerId", "has a placeholder"),
             ("https://example.okta.com/oauth2/%7Bid%7D", "has `%`, which no issuer has"),
             ("https://*.okta.com/oauth2/default", "has `*`, which no issuer has"),
+            ("https://example.okta.com/oauth2/[id]", "has `[`, which no issuer has"),
+            ("https://example.okta.com/oauth2/default:443", "has `:`, which no issuer has"),
             ("\"https://example.okta.com/oauth2/default\"", "has a quotation mark"),
             ("https://a.okta.com/oauth2/x;https://b.okta.com/oauth2/x", "has a semicolon"),
             (

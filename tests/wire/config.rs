@@ -4,7 +4,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use okta_authorizer_testkit::{
     Failures, RULES_FILE,
-    env::Env,
+    env::{Env, PINNED_ISSUER},
     event,
     keys::{self, jwks},
     okta::{Okta, Reply},
@@ -79,6 +79,7 @@ async fn a_bad_variable_ends_the_process_with_one_line() {
         row("OKTA_ALLOWED_CLIENT_IDS", "0oa1\u{a0}0oa2", blank, "0oa1,0oa2"),
         row("OKTA_ALLOWED_CLIENT_IDS", "'0oa1','0oa2'", "has a quotation mark", "0oa1,0oa2"),
         row("OKTA_ALLOWED_CLIENT_IDS", "{clientId}", "has a placeholder", "0oa1"),
+        row("OKTA_KEYS_ENDPOINT", PINNED_ISSUER, "is an issuer", "https://pinned.okta.example/oauth2/default/v1/keys"),
         row("OKTA_KEYS_ENDPOINT", "nonsense", "is not a URL", "https://a.okta.com/oauth2/default/v1/keys"),
         row("OKTA_KEYS_ENDPOINT", "https://{yourOktaDomain}/keys", "has a placeholder", "https://a.okta.com/keys"),
         row("OKTA_JWKS", "{}", "is unusable: ", jwks),
