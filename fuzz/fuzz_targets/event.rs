@@ -52,7 +52,7 @@ fuzz_target!(|input: &str| {
         let requested = decision.context.method_arn.as_ref().map(|arn| arn.text().to_owned());
         match authorizer.respond(decision) {
             Err(error) => {
-                assert_eq!((verdict, error.error_type), (None, "Unauthorized"));
+                assert_eq!((verdict, error.error_type.as_str()), (None, "Unauthorized"));
                 assert_eq!(error.error_message, "Unauthorized");
                 assert!(!denies || requested.is_none());
             }
