@@ -199,6 +199,10 @@ fn check_name(name: &OsStr) -> Result<(), ConfigError> {
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == name) {
         return Err(error(*old, "has a new name", format!("{new}, see CHANGELOG.md")));
     }
+    // Most variables are Lambda's own, and comparing takes time at every start.
+    if ["AWS_", "LAMBDA_", "_"].iter().any(|prefix| name.starts_with(prefix)) {
+        return Ok(());
+    }
     let upper = name.to_ascii_uppercase();
     let earlier = RENAMED.iter().map(|(old, _)| old);
     if !PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
