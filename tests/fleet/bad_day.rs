@@ -10,10 +10,7 @@ use okta_authorizer_testkit::{
 };
 use tokio::time::sleep;
 
-use crate::{
-    fault_proxy::TableFault,
-    scenarios::{Fleet, START},
-};
+use crate::scenarios::{Fleet, START};
 
 /// The ways in which Okta fails.
 pub fn okta_faults() -> [(&'static str, Reply); 5] {
@@ -92,8 +89,7 @@ pub async fn waits() -> Waits {
     let start = start.elapsed();
     let (first_call, _) = timed(&fleet, START + 1).await;
 
-    let slow = Fleet::new(1).await;
-    slow.set_table_fault(TableFault::Slow(Duration::from_millis(450)));
+    let slow = Fleet::with_slow_table(1, Duration::from_millis(450)).await;
     slow.okta.answer(Reply::Silence);
     slow.set_clock(START);
     let (with_slow_table, _) = timed(&slow, START).await;

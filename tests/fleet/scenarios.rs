@@ -59,7 +59,8 @@ pub struct Fleet {
     pub stores: Vec<KeyStore>,
     clock: SimulatedClock,
     table_requests: Arc<AtomicUsize>,
-    table: Option<(Table, FaultProxy)>,
+    /// Dropping them closes their ports.
+    _table: Option<(Table, Option<FaultProxy>)>,
 }
 
 /// The results of one call per instance.
@@ -118,9 +119,17 @@ impl Fleet {
     /// Instances that have not loaded keys, an empty table, and an Okta with the key `main`.
     pub async fn new(instances: usize) -> Self {
         let table = Table::start().await;
+        let endpoint = table.endpoint.clone();
+        Self::with_table(instances, Some((table, None)), Some(endpoint)).await
+    }
+
+    /// The same, and each operation on the table takes this time.
+    pub async fn with_slow_table(instances: usize, delay: Duration) -> Self {
+        let table = Table::start().await;
         let proxy = FaultProxy::start(table.address).await;
+        proxy.set(TableFault::Slow(delay));
         let endpoint = proxy.endpoint.clone();
-        Self::with_table(instances, Some((table, proxy)), Some(endpoint)).await
+        Self::with_table(instances, Some((table, Some(proxy))), Some(endpoint)).await
     }
 
     /// Instances whose table refuses connections.
@@ -133,7 +142,11 @@ impl Fleet {
         Self::with_table(instances, None, None).await
     }
 
-    async fn with_table(instances: usize, table: Option<(Table, FaultProxy)>, endpoint: Option<String>) -> Self {
+    async fn with_table(
+        instances: usize,
+        table: Option<(Table, Option<FaultProxy>)>,
+        endpoint: Option<String>,
+    ) -> Self {
         let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()])).after(DELAY)).await;
         let table_requests = Arc::new(AtomicUsize::new(0));
         let shared =
@@ -147,14 +160,7 @@ impl Fleet {
                 KeyStore::remote(endpoint, shared.clone(), refresh_policy, clock.clock())
             })
             .collect();
-        Self { okta, stores, clock, table_requests, table }
-    }
-
-    /// What the table does from now on.
-    pub fn set_table_fault(&self, fault: TableFault) {
-        if let Some((_, proxy)) = &self.table {
-            proxy.set(fault);
-        }
+        Self { okta, stores, clock, table_requests, _table: table }
     }
 
     pub fn set_clock(&self, seconds: u64) {
