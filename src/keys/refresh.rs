@@ -272,6 +272,8 @@ pub struct State<K> {
     next_empty_lookup_at: Millis,
     /// The use of [`Timing::kid_lookups`].
     kid_lookups: Millis,
+    /// Whether the table answered the last time.
+    table_answers: bool,
 }
 
 /// A lookup that has not ended.
@@ -299,7 +301,14 @@ impl Lookup {
 
 impl<K> Default for State<K> {
     fn default() -> Self {
-        Self { cached: None, limits: Limits::default(), next_due_lookup_at: 0, next_empty_lookup_at: 0, kid_lookups: 0 }
+        Self {
+            cached: None,
+            limits: Limits::default(),
+            next_due_lookup_at: 0,
+            next_empty_lookup_at: 0,
+            kid_lookups: 0,
+            table_answers: false,
+        }
     }
 }
 
@@ -399,6 +408,12 @@ impl Protocol {
             lookup.claim = None;
             return Action::Read;
         }
+        // A flood of forged kids can make the table too slow for a moment. Then the whole fleet must not
+        // ask Okta at once.
+        let is_first_failure = std::mem::take(&mut state.table_answers);
+        if is_first_failure && state.need(lookup.kid.as_ref(), now) == Some(Need::Kid) {
+            return Action::Done;
+        }
         // A claim that got no answer can be in the item. If it is, the write at the end succeeds.
         (lookup.uses_table, lookup.lease_until) = (false, None);
         self.decide(state, lookup, now)
@@ -420,6 +435,7 @@ impl Protocol {
     /// Takes over what an item says, as far as it can be true. Returns the end of another
     /// instance's lease.
     fn accept<K: Keys>(&self, state: &mut State<K>, item: Item<K>, now: Millis) -> Option<Millis> {
+        state.table_answers = true;
         let latest = now + self.timing.clock_tolerance;
         let limits = self.possible(item.limits, now);
         // An item of an earlier version has no `asked_at`, and its lease has other meanings.

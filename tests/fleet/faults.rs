@@ -135,6 +135,15 @@ async fn a_failed_request_counts_also_if_the_table_fails_after_it() {
 }
 
 #[tokio::test]
+async fn an_unknown_kid_asks_okta_only_if_the_table_fails_again() {
+    let fixture = Fixture::new("overloaded").await;
+    let instance = fixture.started(START).await;
+    fixture.proxy.set(TableFault::HangUp);
+    let calls = [("forged", START + 100, (UNKNOWN, 0, 1)), ("forged", START + 101, (UNKNOWN, 1, 1))];
+    fixture.expect(&instance, &calls).await;
+}
+
+#[tokio::test]
 async fn a_claim_is_not_written_if_the_item_has_changed() {
     let number = |value: u64| json!({ "N": value.to_string() });
     // The change, and the requests to Okta and to the table after it.
