@@ -467,22 +467,20 @@ impl Protocol {
     fn possible(&self, limits: Limits, now: Millis) -> Limits {
         let Timing { clock_tolerance, longest_not_before, kid_fetches, .. } = self.timing;
         let latest = now + clock_tolerance;
-        let possible = |time, longest| if time <= latest + longest { time } else { 0 };
         Limits {
             asked_at: limits.asked_at.filter(|at| *at <= latest),
-            not_before: possible(limits.not_before, longest_not_before),
-            kid_budget: possible(limits.kid_budget, kid_fetches.longest()),
+            not_before: zero_if_after(latest + longest_not_before, limits.not_before),
+            kid_budget: zero_if_after(latest + kid_fetches.longest(), limits.kid_budget),
         }
     }
 
     /// If the clock was set back, pauses that count from a later time would last too long.
     fn forget_impossible_times<K>(&self, state: &mut State<K>, now: Millis) {
         let Timing { lease, due_lookup_pause, empty_lookup_pause, kid_lookups, .. } = self.timing;
-        let possible = |time, longest| if time <= now + longest { time } else { 0 };
         state.limits = self.possible(state.limits, now);
-        state.next_due_lookup_at = possible(state.next_due_lookup_at, due_lookup_pause.max(lease));
-        state.next_empty_lookup_at = possible(state.next_empty_lookup_at, empty_lookup_pause);
-        state.kid_lookups = possible(state.kid_lookups, kid_lookups.longest());
+        state.next_due_lookup_at = zero_if_after(now + due_lookup_pause.max(lease), state.next_due_lookup_at);
+        state.next_empty_lookup_at = zero_if_after(now + empty_lookup_pause, state.next_empty_lookup_at);
+        state.kid_lookups = zero_if_after(now + kid_lookups.longest(), state.kid_lookups);
     }
 
     /// The next action after everything is known that can be: ask Okta, wait for another instance
@@ -539,4 +537,9 @@ impl Protocol {
         let pause_end = self.next_fetch_at(state, Need::Keys);
         state.next_empty_lookup_at = pause_end.min(now + self.timing.empty_lookup_pause);
     }
+}
+
+/// The time, or 0 if it is after `latest`: no pause ends then.
+fn zero_if_after(latest: Millis, time: Millis) -> Millis {
+    if time <= latest { time } else { 0 }
 }
