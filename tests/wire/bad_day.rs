@@ -1,7 +1,7 @@
 //! Okta or the table fails, and the binary has real time. `tests/fleet` asserts the pauses to the
 //! second; here are what a call waits for, and what goes on without it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use okta_authorizer_testkit::{
     Failures, arn,
@@ -29,6 +29,11 @@ fn is_allowed(answer: &Answer) -> bool {
 
 fn only_main() -> Reply {
     Reply::keys(&jwks(&[keys::main()]))
+}
+
+/// The time in the attribute `not_before` of an issuer's item, in whole epoch seconds.
+fn not_before(table: &Table, okta: &Okta) -> Option<u64> {
+    table.item(&okta.keys_endpoint())?.pointer("/not_before/N")?.as_str()?.split('.').next()?.parse().ok()
 }
 
 /// Calls until a call is allowed.
@@ -70,6 +75,54 @@ async fn without_keys_okta_is_asked_once_in_5_seconds() {
         failures.check(requests == 1 && took < Duration::from_secs(5), || {
             format!("{name}, table {with_table}: {requests} requests in {took:?}")
         });
+        failures
+    });
+    Failures::run(cases).await.report();
+}
+
+#[tokio::test]
+async fn oktas_own_time_is_written_for_all_instances() {
+    const LIMITED: &str = "429 Too Many Requests";
+    const UNAVAILABLE: &str = "503 Service Unavailable";
+    let at = now() + 100;
+    let reset = |time: u64| format!("x-rate-limit-reset: {time}\r\n");
+    let date =
+        |time: u64| format!("retry-after: {}\r\n", httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time)));
+    // A time, or seconds from the answer on, which is within a second.
+    let cases = [
+        (LIMITED, reset(at), Some(at)),
+        (LIMITED, reset(at - 10) + &reset(at), Some(at)),
+        (LIMITED, date(at), Some(at)),
+        (LIMITED, "retry-after: 60\r\n".to_owned(), Some(61)),
+        (LIMITED, "retry-after: 9999\r\n".to_owned(), Some(300)),
+        (LIMITED, String::new(), Some(30)),
+        (UNAVAILABLE, reset(at), Some(at)),
+        (UNAVAILABLE, String::new(), None),
+        ("500 Internal Server Error", reset(at), None),
+    ];
+    let cases = cases.into_iter().map(|(status, headers, expected)| async move {
+        let mut failures = Failures::default();
+        let okta = Okta::start(Reply::status(format!("{status}\r\n{headers}"), "")).await;
+        let table = Table::start().await;
+        let env = Env::okta(&[&okta]).table(&table.endpoint);
+        let before = now();
+        let first = Authorizer::start(&env).await;
+        let after = now();
+        let written = not_before(&table, &okta);
+        let holds = match (written, expected) {
+            (Some(written), Some(time)) if time == at => written == at,
+            (Some(written), Some(seconds)) => (before + seconds..=after + seconds).contains(&written),
+            (written, expected) => written.is_none() && expected.is_none(),
+        };
+        failures.check(holds, || format!("{status}, {headers:?}: {written:?}, now {before} to {after}"));
+        // Okta is back earlier than it said. Nobody asks.
+        okta.answer(only_main());
+        let second = Authorizer::start(&env).await;
+        for authorizer in [&first, &second] {
+            let answer = answer(authorizer, &okta, keys::main()).await;
+            failures.check(answer.is_fault(), || format!("{status}, {headers:?}: {answer:?}"));
+        }
+        failures.check(okta.requests() == 1, || format!("{status}, {headers:?}: {} requests", okta.requests()));
         failures
     });
     Failures::run(cases).await.report();
