@@ -96,9 +96,8 @@ pub(super) struct Rule {
     pub(super) apis: Vec<String>,
     pub(super) stages: Vec<String>,
     pub(super) when: Vec<Condition>,
+    /// Sorted.
     pub(super) routes: Vec<Route>,
-    /// How many resources the routes have with one spelling of each value.
-    pub(super) resource_count: usize,
     /// The captures that occur in a route, in the order in which `when` binds them. The routes name
     /// them by their place in this list.
     pub(super) route_captures: Vec<String>,
@@ -316,7 +315,7 @@ impl<'t> Reader<'t> {
         let mut routes = Vec::new();
         for (text, span) in texts {
             match Route::parse(text, &known, &stages) {
-                Ok(route) => routes.push(route),
+                Ok(of_each_method) => routes.extend(of_each_method),
                 Err(RouteError::UnknownCapture(_)) if !when_is_good => {}
                 Err(error) => self.error(span, &format!("the route `{text}` {error}")),
             }
@@ -327,8 +326,9 @@ impl<'t> Reader<'t> {
             routes.extend(other_ends);
         }
         let name = RuleName { line, effect, name };
-        let resource_count = routes.iter().map(|route| route.methods().len()).sum();
-        let rule = Rule { name, resource_count, apis, stages, when, routes, route_captures, shared_captures };
+        // In this order, most of the policy's resources are sorted when they are made.
+        routes.sort();
+        let rule = Rule { name, apis, stages, when, routes, route_captures, shared_captures };
         (self.errors.len() == errors_before).then_some(rule)
     }
 
