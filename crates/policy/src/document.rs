@@ -513,7 +513,8 @@ mod tests {
         // Only what hits nothing that is granted is denied by name.
         let denied = |asked: &str| rows(&policy(asked)).pop().filter(|(_, tail)| tail != "GET/o/*/9/*");
         assert_eq!(denied("GET/o/7/pay"), Some(row(Deny, "GET/o/7/pay")));
-        assert_eq!(denied("GET/o/*/pay"), None);
+        assert_eq!(denied("GET/o/*/pay"), Some(row(Deny, "GET/o/?/pay")));
+        assert_eq!(denied("GET/o/7/invoic*"), None);
         assert_eq!(denied("GET/p/*/pay"), Some(row(Deny, "GET/p/?/pay")));
     }
 
@@ -550,7 +551,7 @@ mod tests {
                 ..Grants::default()
             };
             let verdict = render(&grants, &arn("GET/a/b"), OPTIONS).verdict;
-            (verdict.name(), verdict.rule().map(|rule| rule.to_string()))
+            (verdict.name(), verdict.rule().map(ToString::to_string))
         };
         let by = |name: &str| Some(name.to_owned());
         let allow = [("GET/*", 3), ("GET/a/*", 2), ("GET/a/b", 4), ("GET/x", 1)];

@@ -530,9 +530,9 @@ impl<'a> RuleEvaluation<'a> {
                 }
                 let write = |text: &mut String| {
                     if self.has_spellings {
-                        route.write_spelling(text, number, value)
+                        route.write_spelling(text, number, value);
                     } else {
-                        route.write(text, value)
+                        route.write(text, value);
                     }
                 };
                 // Beyond the bound, one route that covers the request is enough.
@@ -943,11 +943,12 @@ mod tests {
     #[test]
     fn a_pointer_that_there_is_no_work_for_denies_everything() {
         let claims = format!(r#""big":{{"x":"{}"}}"#, "y".repeat(10_000));
-        let pointers: String =
-            (0..100).map(|n| format!("[[allow]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n")).collect();
+        let allow = |n: usize| format!("[[allow]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n");
+        let pointers = (0..100).map(allow).collect::<Vec<_>>().concat();
         assert_eq!(grants(&pointers, &claims).omitted, 100 - 59);
         let deny = |n: usize| format!("[[deny]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n");
-        let denies = |count: usize| (0..count).map(deny).collect::<String>() + "[[allow]]\nroutes = ['GET /a']\n";
+        let denies =
+            |count: usize| (0..count).map(deny).collect::<Vec<_>>().concat() + "[[allow]]\nroutes = ['GET /a']\n";
         assert_eq!(line_that_denies_all(&grants(&denies(59), &claims)), None);
         assert!(line_that_denies_all(&grants(&denies(60), &claims)).is_some());
     }

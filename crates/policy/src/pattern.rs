@@ -21,7 +21,7 @@ pub(super) enum PatternError {
     #[error("has a `*`, and values are compared whole; {0}")]
     Wildcard(String),
     #[error(
-        "looks like a regular expression, and values are compared whole; use text and captures, such as `team-{{name}}`"
+        "looks like a regular expression, and values are compared whole; use text and captures, such as `team-{{name}}`, and a list for alternatives"
     )]
     RegularExpression,
     #[error("has `{{{0}}}` and `{{{1}}}` next to each other; two captures need text between them")]
@@ -149,14 +149,11 @@ impl Pattern {
     }
 }
 
-/// Finds what is written in regular expressions, and hardly in the name of a group.
+/// Finds what is common in regular expressions, and rare in the name of a group.
 fn looks_like_a_regular_expression(text: &str) -> bool {
     const PARTS: [&str; 14] =
         [".*", ".+", "\\d+", "\\w+", "\\s+", "\\d*", "\\w*", "\\s*", "(?", "[^", "[a-z", "[A-Z", "[0-9", "\\."];
-    let has_alternatives = || {
-        text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).is_some_and(|(group, _)| group.contains('|'))
-    };
-    text.starts_with('^') || text.ends_with('$') || PARTS.iter().any(|part| text.contains(part)) || has_alternatives()
+    text.starts_with('^') || text.ends_with('$') || text.contains('|') || PARTS.iter().any(|part| text.contains(part))
 }
 
 /// What to write instead of a `*`.

@@ -29,8 +29,12 @@ enum RoutePiece {
 /// What is wrong with a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
-    #[error("is not `METHOD /path`")]
-    NotMethodAndPath,
+    #[error("has no method; write a method, one space and the path, such as `GET /orders`")]
+    NoMethod,
+    #[error("has white space besides the one space after the method; write white space in a path as %20")]
+    WhiteSpace,
+    #[error("has the path `{0}`, which does not start with `/`; write the path without scheme and host")]
+    NoSlash(String),
     #[error("has the method `{0}`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY")]
     Method(String),
     #[error("{0}")]
@@ -54,12 +58,15 @@ pub(super) enum RouteError {
 impl Route {
     /// Parses a route of a rule with these captures and stages.
     pub(super) fn parse(text: &str, captures: &[&str], stages: &[String]) -> Result<Vec<Self>, RouteError> {
-        let (method, path) = text.split_once(' ').ok_or(RouteError::NotMethodAndPath)?;
+        if text.chars().filter(|character| character.is_whitespace()).count() > 1 || text.contains('\t') {
+            return Err(RouteError::WhiteSpace);
+        }
+        let (method, path) = text.split_once(' ').ok_or(RouteError::NoMethod)?;
         let methods: Vec<_> = METHODS.into_iter().filter(|one| method == "ANY" || method == *one).collect();
         if methods.is_empty() {
             return Err(RouteError::Method(method.to_owned()));
         }
-        let segments = path.strip_prefix('/').ok_or(RouteError::NotMethodAndPath)?;
+        let segments = path.strip_prefix('/').ok_or_else(|| RouteError::NoSlash(path.to_owned()))?;
         check_segments(segments)?;
         let first = segments.split('/').next().unwrap_or_default();
         if stages.iter().any(|stage| stage == first) {
@@ -195,7 +202,7 @@ fn check_segments(segments: &str) -> Result<(), RouteError> {
     for segment in whole.split('/') {
         match segment {
             "" => return Err(RouteError::EmptySegment),
-            "." | ".." => return Err(RouteError::DotSegment(segment.to_owned())),
+            _ if is_dot_segment(segment) => return Err(RouteError::DotSegment(segment.to_owned())),
             "*" => {}
             other if other.contains('*') => return Err(RouteError::Wildcard),
             other => {
@@ -206,6 +213,11 @@ fn check_segments(segments: &str) -> Result<(), RouteError> {
         }
     }
     Ok(())
+}
+
+/// A dot segment, also with encoded dots (RFC 3986 §5.2.4 and §6.2.2.2).
+fn is_dot_segment(segment: &str) -> bool {
+    matches!(segment.replace("%2e", ".").replace("%2E", ".").as_str(), "." | "..")
 }
 
 /// Allows `pchar` of RFC 3986 §3.3 without `$`, which IAM reads as the start of a variable. `%`
@@ -414,15 +426,18 @@ mod tests {
     fn an_error_says_what_is_wrong_with_a_route() {
         let dots = |segment: &str| RouteError::DotSegment(segment.to_owned());
         let method = |method: &str| RouteError::Method(method.to_owned());
+        let slash = |path: &str| RouteError::NoSlash(path.to_owned());
         let stage = |route: &str| RouteError::Stage(route.to_owned());
         let name = |name: &str| RouteError::Pattern(PatternError::BadName(name.to_owned()));
         for (route, error) in [
-            ("", RouteError::NotMethodAndPath),
-            ("GET", RouteError::NotMethodAndPath),
-            ("GET a", RouteError::NotMethodAndPath),
-            ("GET  /a", RouteError::NotMethodAndPath),
-            ("GET *", RouteError::NotMethodAndPath),
-            ("/a", RouteError::NotMethodAndPath),
+            ("", RouteError::NoMethod),
+            ("GET", RouteError::NoMethod),
+            ("GET a", slash("a")),
+            ("GET https://x/a", slash("https://x/a")),
+            ("GET\t/a", RouteError::WhiteSpace),
+            ("GET  /a", RouteError::WhiteSpace),
+            ("GET *", slash("*")),
+            ("/a", RouteError::NoMethod),
             ("* /a", method("*")),
             ("get /a", method("get")),
             ("TRACE /a", method("TRACE")),
@@ -435,6 +450,8 @@ mod tests {
             ("GET /../a", dots("..")),
             ("GET /a/.", dots(".")),
             ("GET /a/../", dots("..")),
+            ("GET /%2e%2E/a", dots("%2e%2E")),
+            ("GET /a/.%2e", dots(".%2e")),
             ("GET /a*", RouteError::Wildcard),
             ("GET /**", RouteError::Wildcard),
             ("GET /{id}*", RouteError::Wildcard),
@@ -446,7 +463,7 @@ mod tests {
             ("GET /v1/*", stage("GET /*")),
             ("ANY /prod", stage("ANY /")),
             ("GET /a?", RouteError::Character('?')),
-            ("GET /a b", RouteError::Character(' ')),
+            ("GET /a b", RouteError::WhiteSpace),
             ("GET /$a", RouteError::Character('$')),
             ("GET /%2", RouteError::Character('%')),
             ("GET /é", RouteError::Character('é')),
