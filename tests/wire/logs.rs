@@ -67,17 +67,18 @@ async fn every_call_is_one_decision_line() {
 async fn a_line_names_the_rule_that_decided() {
     let rules = TempFile::new(
         "named.toml",
-        "# Rules\n[[allow]]\nroutes = [\"GET /a\"]\n[[allow]]\nroutes = [\"GET /a\", \"GET /b\", \"GET /t/*\"]\n\
+        "# Rules\n[[allow]]\nroutes = [\"GET /a\"]\n\
+        [[allow]]\nname = \"näme — of two\"\nroutes = [\"GET /a\", \"GET /b\", \"GET /t/*\"]\n\
         [[deny]]\nwhen = { groups = \"X\" }\nroutes = [\"GET /a\"]\n\
-        [[deny]]\nwhen = { groups = \"{g}Y\" }\nroutes = [\"GET /b\", \"GET /{g}\"]\n",
+        [[deny]]\nname = \"the last\"\nwhen = { groups = \"{g}Y\" }\nroutes = [\"GET /b\", \"GET /{g}\"]\n",
     );
     let rows = [
-        (json!({}), "GET /a", "allowed", Some("allow[1]:2")),
-        (json!({}), "GET /b", "allowed", Some("allow[2]:4")),
-        (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("deny[1]:6")),
-        (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("deny[2]:9")),
+        (json!({}), "GET /a", "allowed", Some("line 2")),
+        (json!({}), "GET /b", "allowed", Some("näme — of two")),
+        (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("line 7")),
+        (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("the last")),
         // A Deny that cannot be written denies everything.
-        (json!({ "groups": ["*Y"] }), "GET /a", "denied_by_rule", Some("deny[2]:9")),
+        (json!({ "groups": ["*Y"] }), "GET /a", "denied_by_rule", Some("the last")),
         (json!({}), "GET /c", "not_granted", None),
         (json!({}), "GET /t/../c", "path_guard", None),
     ];

@@ -111,7 +111,7 @@ impl Policy {
     /// - the only action is `execute-api:Invoke`;
     /// - resources are on this stage, have at most 512 characters, and contain no policy variable;
     /// - there is at most one Allow statement, and it is the first; its resources are sorted
-    ///   without duplicates, start with a method, and have no wildcard except `*` as the whole last
+    ///   without duplicates, start with a method, and have no wildcard except `*` as a whole
     ///   segment;
     /// - a policy that allows nothing denies the whole stage.
     pub fn read(document: &Value, stage: &str, max_bytes: usize) -> Result<Self, String> {
@@ -136,9 +136,8 @@ impl Policy {
             let (method, path) =
                 tail(resource, stage)?.split_once('/').ok_or_else(|| format!("no path: {resource}"))?;
             require(METHODS.contains(&method), || format!("no method: {resource}"))?;
-            let prefix =
-                path.strip_suffix('*').filter(|prefix| prefix.is_empty() || prefix.ends_with('/')).unwrap_or(path);
-            require(!prefix.contains(['*', '?', '$', ' ']), || format!("a wildcard within: {resource}"))?;
+            let is_plain = |segment: &str| segment == "*" || !segment.contains(['*', '?', '$', ' ']);
+            require(path.split('/').all(is_plain), || format!("a wildcard within a segment: {resource}"))?;
         }
         if policy.allow.is_empty() {
             require(policy.deny == [format!("{stage}/*")], || format!("allows nothing, denies {:?}", policy.deny))?;
@@ -352,6 +351,7 @@ mod tests {
         let good = policy(&["api/prod/GET/a", "api/prod/GET/b/*"], &["api/prod/*/..*"]).unwrap();
         assert_eq!(good.verdict("api/prod/GET/b/c"), Verdict::Allowed);
         assert!(policy(&[], &["api/prod/*"]).is_ok());
+        assert!(policy(&["api/prod/GET/*/a"], &[]).is_ok());
         for (allow, deny) in [
             (&["api/prod/GET/b", "api/prod/GET/a"][..], &[][..]),
             (&["api/prod/GET/a", "api/prod/GET/a"], &[]),
@@ -360,7 +360,7 @@ mod tests {
             (&["api/prod/*"], &[]),
             (&["api/prod/GET"], &[]),
             (&["api/prod/GET/a*"], &[]),
-            (&["api/prod/GET/*/a"], &[]),
+            (&["api/prod/GET/*b/a"], &[]),
             (&["api/prod/GET/${aws:username}"], &[]),
             (&[&long], &[]),
             (&[], &["api/prod/GET/a"]),
