@@ -317,7 +317,7 @@ async fn a_token_with_too_much_work_loses_allows_and_no_deny() {
         }
     }
     let lines = authorizer.stop().await;
-    assert_eq!(lines.iter().filter(|line| line.contains("\"resources_left_out\":")).count(), 2, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("\"policy_cut\"")).count(), 2, "{lines:#?}");
 
     let rules = TempFile::new("heavy-deny.toml", &(rule("deny") + others));
     let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;

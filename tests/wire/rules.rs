@@ -121,7 +121,7 @@ async fn check(need: &str, rules: &str, cases: &[Case], failures: &mut Failures)
 }
 
 /// What the language can say, one need each.
-const NEEDS: [(&str, &str); 26] = [
+const NEEDS: [(&str, &str); 27] = [
     (
         "a star is any whole segment",
         r#"
@@ -205,6 +205,22 @@ routes = ["GET /{t}/{r}"]
 [[allow]]
 when   = { groups = { all = ["tenant-{t}", "ADMIN"] } }
 routes = ["GET /{t}"]
+"#,
+    ),
+    (
+        "a denial for all of several groups",
+        r#"
+# {"groups":["A"]} may GET /a
+# {"groups":["B","C"]} may GET /a
+# {"groups":["B","A"]} not GET /a
+# {"groups":["A",null]} not GET /a
+# {"groups":"A"} may GET /a
+[[allow]]
+routes = ["GET /a"]
+
+[[deny]]
+when   = { groups = { all = ["A", "B"] } }
+routes = ["ANY /*"]
 "#,
     ),
     (
@@ -293,6 +309,10 @@ routes = ["GET /m/{x}/{y}"]
         r#"
 # {"groups":["acme_admins"],"barred":["acme"]} not GET /t/acme, GET /t/acme/, may GET /t/umbra
 # {"groups":["acme_admins"],"barred":["umbra"]} may GET /t/acme, GET /t/umbra
+# {"groups":["a/b_admins"],"barred":["a/b"]} not GET /t/acme, GET /t/umbra
+# {"groups":["a/b_admins"],"barred":["c/d","acme"]} may GET /t/acme, GET /t/umbra
+# {"groups":["acme_admins"],"barred":["acme",null]} not GET /t/acme, GET /t/umbra
+# {"groups":["acme"],"barred":["acme",null]} may GET /t/acme, GET /t/umbra
 [[allow]]
 routes = ["GET /t/*"]
 
@@ -390,12 +410,19 @@ routes = ["GET /lists"]
         r#"
 # {} at abcdef1234/prod not DELETE /a, may GET /a
 # {} at abcdef1234/test may DELETE /a, GET /a
+# {"barred":["a/b"]} at abcdef1234/prod not GET /a
+# {"barred":["a/b"]} at abcdef1234/test may GET /a, DELETE /a
 [[allow]]
 routes = ["ANY /a"]
 
 [[deny]]
 stage  = "prod"
 routes = ["DELETE /*"]
+
+[[deny]]
+when   = { barred = "{b}" }
+stage  = "prod"
+routes = ["GET /{b}"]
 "#,
     ),
     (
@@ -862,7 +889,7 @@ async fn a_policy_that_is_cut_is_a_warning() {
     policy(&authorizer, &few, &of(0)).await;
     let found: Vec<_> = warnings(&authorizer.stop().await)
         .iter()
-        .map(|line| ["event", "routes", "resources_left_out"].map(|name| line[name].clone()))
+        .map(|line| ["message", "routes", "resources_left_out"].map(|name| line[name].clone()))
         .collect();
     let expected = [&first, &last]
         .map(|policy| [json!("policy_cut"), json!(policy.allow.len()), json!(all.len() - policy.allow.len())]);
