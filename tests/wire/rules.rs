@@ -841,8 +841,18 @@ routes = 'ANY /*'
 
 [[denied]]
 ";
-    let mistakes = "";
-    check_refused(rules, mistakes, &mut failures).await;
+    let mistakes = [
+        "line 2: the claim `scope` is not a name that can be used; write `scopes`, which is `scp` or else `scope`",
+        "line 2: `when.groups` pattern `B*` has a `*`, and values are compared whole; for any text, write a capture: \"B{any}\"",
+        "line 3: the route `GET /a//b` has an empty segment; write one `/` between two segments",
+        "line 3: the route `FETCH /c` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY",
+        "line 5: the rule has no `routes`; expected one `METHOD /path` or more",
+        "line 6: unknown key `route`; a rule has `routes`, `when`, `stage`, `api`, `name`",
+        "line 9: `when.uid` pattern `{uid` has a brace that is not closed or not opened; expected text and {capture}s",
+        "line 10: `routes` is a string; write a list: routes = [\"ANY /*\"]",
+        "line 12: unknown key `denied`; a file has [[allow]] and [[deny]] rules",
+    ];
+    check_refused(rules, &mistakes.join("; "), &mut failures).await;
     failures.report();
 }
 
