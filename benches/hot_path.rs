@@ -102,7 +102,7 @@ fn authorizer() -> Authorizer {
     let jwks = keys::jwks(&[keys::main()]).to_string();
     let variables = [("OKTA_ISSUER", PINNED_ISSUER), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
     Authorizer::new(
-        Config::load(variables, |path| std::fs::read_to_string(path)).unwrap(),
+        Config::load(variables, |path| std::fs::read(path)).unwrap(),
         None,
         &HttpsClient::new(TrustAnchors::Embedded),
     )

@@ -158,7 +158,8 @@ impl Authorizer {
             claims,
             document: policy.document,
             verdict: policy.verdict,
-            omitted_resources: policy.omitted + grants.omitted,
+            routes: policy.allowed,
+            omitted_resources: policy.omitted.saturating_add(grants.omitted),
             unusable_values: grants.unusable_values,
         }
     }

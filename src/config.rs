@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::{
     keys::{KeySet, RefreshPolicy},
-    policy::{PolicyOptions, Rules},
+    policy::{PolicyOptions, Rules, RulesErrors},
     telemetry::{LogFormat, start::StartLine},
     token::ClientCredentials,
 };
@@ -125,7 +125,7 @@ impl Config {
     /// The first variable that is missing, malformed or unknown.
     pub fn load<N: Into<OsString>, V: Into<OsString>>(
         variables: impl IntoIterator<Item = (N, V)>,
-        read: impl Fn(&str) -> io::Result<String>,
+        read: impl Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Self, ConfigError> {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
         let env = Environment::new(variables.collect(), read)?;
@@ -200,7 +200,7 @@ impl Config {
     }
 }
 
-impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
+impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
     fn issuers(&self) -> Result<Vec<Issuer>, ConfigError> {
         let texts =
             self.list("OKTA_ISSUER")?.ok_or_else(|| error("OKTA_ISSUER", "is not set", urls::ACCEPTED_ISSUER))?;
@@ -341,9 +341,10 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
             })?;
             return Ok((rules, sha256(EMBEDDED_POLICY)));
         };
-        let text = self.file("POLICY_FILE", path, ACCEPTED)?;
-        let rules = Rules::parse(&text)
-            .map_err(|reason| file_error(&format!("names {}, which is wrong in {reason}", quoted(path))))?;
+        let bytes = self.file("POLICY_FILE", path, ACCEPTED)?;
+        let wrong = |errors: RulesErrors| file_error(&format!("names {}, which is wrong in {errors}", quoted(path)));
+        let text = Rules::text(bytes).map_err(wrong)?;
+        let rules = Rules::parse(&text).map_err(wrong)?;
         Ok((rules, sha256(&text)))
     }
 
@@ -380,7 +381,10 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
         let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
-        self.file("SSL_CERT_FILE", &path, "the path of a bundle of certificates in PEM").map(Some)
+        const ACCEPTED: &str = "the path of a bundle of certificates in PEM";
+        let bytes = self.file("SSL_CERT_FILE", &path, ACCEPTED)?;
+        let not_text = |_| error("SSL_CERT_FILE", &format!("names {}, which is not text", quoted(&path)), ACCEPTED);
+        String::from_utf8(bytes).map(Some).map_err(not_text)
     }
 
     /// Checks the variables from which the HTTP client takes its proxy.
@@ -460,8 +464,8 @@ mod tests {
     /// The configuration of these variables and an issuer. Later ones count.
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let read = |path: &str| match path {
-            "/opt/policy.toml" => Ok("[[allow]]\nroutes = ['GET /a']\n".to_owned()),
-            "/opt/bad.toml" => Ok("[[allow]]\nroutes = ['GET a']\n".to_owned()),
+            "/opt/policy.toml" => Ok(b"[[allow]]\nroutes = ['GET /a']\n".to_vec()),
+            "/opt/bad.toml" => Ok(b"[[allow]]\nroutes = ['GET a']\n".to_vec()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
         Config::load([ISSUER].iter().chain(variables).copied(), read)
@@ -482,7 +486,7 @@ mod tests {
         assert_eq!(config.policy_options, PolicyOptions { max_bytes: 32_768, path_guard: true });
         assert_eq!(config.invalid_token_response, InvalidTokenResponse::Unauthorized);
         assert_eq!((config.log_format, config.log_level), (LogFormat::Text, LevelFilter::INFO));
-        let missing = Config::load([("PATH", "/bin")], |_| Ok(String::new())).unwrap_err();
+        let missing = Config::load([("PATH", "/bin")], |_| Ok(Vec::new())).unwrap_err();
         assert_eq!((&*missing.variable, &*missing.problem), ("OKTA_ISSUER", "is not set"));
     }
 
@@ -608,7 +612,7 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         for name in env::KNOWN.into_iter().chain(["AWS_LAMBDA_LOG_LEVEL", "HTTPS_PROXY", "SSL_CERT_FILE"]) {
             let variables = [(ISSUER.0, ISSUER.1.into()), (name, OsString::from_vec(vec![b'x', 0xff, b'x']))];
-            let error = Config::load(variables, |_| Ok(String::new())).unwrap_err();
+            let error = Config::load(variables, |_| Ok(Vec::new())).unwrap_err();
             assert_eq!((&*error.variable, error.problem.as_str()), (name, "is not Unicode"));
         }
     }

@@ -60,6 +60,8 @@ pub struct Evaluated {
     pub document: PolicyDocument,
     /// What the document says about this request, and which rule decided.
     pub verdict: Verdict,
+    /// How many granted resources are in the policy.
+    pub routes: usize,
     /// How many granted resources, or ways to grant them, are not in the policy because there were
     /// too many.
     pub omitted_resources: usize,

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<Infallible> {
-    let config = Config::load(env::vars_os(), |path| fs::read_to_string(path))?;
+    let config = Config::load(env::vars_os(), |path| fs::read(path))?;
     telemetry::init(LogSettings {
         format: config.log_format,
         level: config.log_level,

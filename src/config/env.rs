@@ -54,7 +54,7 @@ pub(super) struct Environment<R> {
     read: R,
 }
 
-impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
+impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
     /// Fails if a variable is set that looks like one of this program and is not: nobody would read
     /// it, so it would mean nothing.
     pub(super) fn new(variables: BTreeMap<OsString, OsString>, read: R) -> Result<Self, ConfigError> {
@@ -165,8 +165,8 @@ impl<R: Fn(&str) -> io::Result<String>> Environment<R> {
         chosen.map(|(_, choice)| *choice).ok_or_else(|| error(name, &problem(), accepted))
     }
 
-    /// The text of the file that a variable names.
-    pub(super) fn file(&self, name: &'static str, path: &str, accepted: &'static str) -> Result<String, ConfigError> {
+    /// The content of the file that a variable names.
+    pub(super) fn file(&self, name: &'static str, path: &str, accepted: &'static str) -> Result<Vec<u8>, ConfigError> {
         (self.read)(path)
             .map_err(|reason| error(name, &format!("names {}, which cannot be read: {reason}", quoted(path)), accepted))
     }

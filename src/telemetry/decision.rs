@@ -35,7 +35,7 @@ struct DecisionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<RuleName>,
+    rule: Option<&'a RuleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,8 +52,6 @@ struct DecisionLine<'a> {
     resources_left_out: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable_values: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policies_cut: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys_age_seconds: Option<u64>,
     decisions: u64,
@@ -76,21 +74,45 @@ impl MetricLine for DecisionLine<'_> {
         metrics.extend(self.refusals.map(|_| Metric::count("refusals", BY_REASON)));
         metrics.extend(self.faults.map(|_| Metric::count("faults", BY_REASON)));
         metrics.extend(self.keys_age_seconds.map(|_| Metric::seconds("keys_age_seconds", BY_FUNCTION)));
-        metrics.extend(self.policies_cut.map(|_| Metric::count("policies_cut", BY_FUNCTION)));
         metrics.extend(self.unusable_values.map(|_| Metric::count("unusable_values", BY_FUNCTION)));
         metrics
     }
 }
 
+/// The line of a policy in which something that is granted is left out. The cached policy refuses
+/// it.
+#[derive(Serialize)]
+struct PolicyCutLine<'a> {
+    policies_cut: u64,
+    /// How many granted routes are in the policy.
+    routes: usize,
+    resources_left_out: usize,
+    request_id: Cow<'a, str>,
+}
+
+impl MetricLine for PolicyCutLine<'_> {
+    fn metrics(&self) -> Vec<Metric> {
+        vec![Metric::count("policies_cut", BY_FUNCTION)]
+    }
+}
+
 /// Writes the decision line: a fault at ERROR, everything else at INFO.
 ///
-/// `request_id` is Lambda's, `xray_header` the value of X-Ray's tracing header.
+/// A second line at WARN says that the policy is cut. `request_id` is Lambda's, `xray_header` the
+/// value of X-Ray's tracing header.
 pub fn log_decision(decision: &Decision, request_id: &str, xray_header: Option<&str>, elapsed: Duration) {
     let elapsed = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let detail = detail(&decision.outcome);
     let line = decision_line(decision, detail.as_deref(), request_id, xray_header, elapsed);
     let is_fault = matches!(decision.outcome, Outcome::Fault(_));
     write(if is_fault { Level::ERROR } else { Level::INFO }, "decision", &line);
+    if let Outcome::Evaluated(evaluated) = &decision.outcome
+        && evaluated.omitted_resources > 0
+    {
+        let (routes, resources_left_out) = (evaluated.routes, evaluated.omitted_resources);
+        let request_id = for_log(request_id, max_bytes::TRACE);
+        write(Level::WARN, "policy_cut", &PolicyCutLine { policies_cut: 1, routes, resources_left_out, request_id });
+    }
 }
 
 /// What was wrong, for a refusal and a fault. The client does not see it.
@@ -142,7 +164,6 @@ fn decision_line<'a>(
         path: context.method_arn.as_ref().map(|arn| for_log(arn.untrusted_path(), max_bytes::PATH)),
         resources_left_out: omitted_resources,
         unusable_values,
-        policies_cut: count_if(omitted_resources.is_some()),
         keys_age_seconds: context.keys_age_seconds,
         decisions: 1,
         refusals: count_if(matches!(decision.outcome, Outcome::Refused(_))),
@@ -230,6 +251,9 @@ mod tests {
         }
     }
 
+    static LONGEST_NAME: LazyLock<RuleName> =
+        LazyLock::new(|| RuleName { line: u32::MAX, effect: Effect::Allow, name: Some("n".repeat(64)) });
+
     /// A line whose texts all have their longest form.
     fn longest(is_evaluated: bool) -> DecisionLine<'static> {
         let text = |max_bytes: usize| Some(for_log(Box::leak("\"".repeat(1_000).into_boxed_str()), max_bytes));
@@ -238,7 +262,7 @@ mod tests {
             outcome: "refused",
             reason: "IntrospectionUnavailable",
             detail: text(max_bytes::DETAIL).filter(|_| !is_evaluated),
-            rule: is_evaluated.then_some(RuleName { effect: Effect::Allow, number: u32::MAX, line: u32::MAX }),
+            rule: is_evaluated.then(|| &*LONGEST_NAME),
             kid: text(max_bytes::IDENTIFIER),
             uid: text(max_bytes::IDENTIFIER),
             cid: text(max_bytes::IDENTIFIER),
@@ -247,7 +271,6 @@ mod tests {
             path: text(max_bytes::PATH),
             resources_left_out: count,
             unusable_values: count,
-            policies_cut: is_evaluated.then_some(1),
             keys_age_seconds: Some(u64::MAX),
             decisions: 1,
             refusals: (!is_evaluated).then_some(1),

@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::json::{JsonObject, NotAString, Text};
+use serde_json::value::RawValue;
+
+use crate::{
+    json::{JsonObject, NotAString, Text, members},
+    work::Work,
+};
 
 /// The claims of one token.
 ///
@@ -11,10 +16,63 @@ use crate::json::{JsonObject, NotAString, Text};
 #[derive(Debug)]
 pub struct ClaimSet(JsonObject);
 
-/// A claim is present, but it is not a string, an array of strings, a number or a boolean.
+/// A claim is present, but it is not a string, a number, a boolean or an array of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is an object, or an array with something else than strings")]
+#[error("it is an object, or an array with something else than strings, numbers and booleans")]
 pub struct UnsupportedClaimType;
+
+/// A claim as `when` names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ClaimName {
+    /// `scp`, or else `scope`.
+    Scopes,
+    /// A member of the payload.
+    Member(String),
+    /// A JSON Pointer into the payload (RFC 6901): the names and indices that lead to a value.
+    Pointer(Vec<String>),
+}
+
+/// What is wrong with the name of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ClaimNameError {
+    #[error("has no name")]
+    Empty,
+    #[error("is not a name that can be used; write `scopes`, which is `scp` or else `scope`")]
+    Scope,
+    #[error("has a `~` that is not `~0` (a `~`) or `~1` (a `/`), see RFC 6901")]
+    Escape,
+}
+
+impl ClaimName {
+    pub(super) fn parse(text: &str) -> Result<Self, ClaimNameError> {
+        match text {
+            "" => Err(ClaimNameError::Empty),
+            "scopes" => Ok(Self::Scopes),
+            "scp" | "scope" | "/scp" | "/scope" => Err(ClaimNameError::Scope),
+            _ => match text.strip_prefix('/') {
+                None => Ok(Self::Member(text.to_owned())),
+                Some(path) => {
+                    let parts = path.split('/').map(unescaped).collect::<Option<_>>();
+                    parts.map(Self::Pointer).ok_or(ClaimNameError::Escape)
+                }
+            },
+        }
+    }
+}
+
+/// A part of a JSON Pointer (RFC 6901 §4). `None` if it has a wrong escape.
+fn unescaped(part: &str) -> Option<String> {
+    let without_escapes = part.replace("~0", "").replace("~1", "");
+    (!without_escapes.contains('~')).then(|| part.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Why a claim has no values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    UnsupportedType,
+    /// There is not enough work left to read it.
+    NoWork,
+}
 
 impl From<JsonObject> for ClaimSet {
     fn from(object: JsonObject) -> Self {
@@ -51,7 +109,27 @@ impl ClaimSet {
         self.raw(claim).map(string_or_array).transpose()
     }
 
-    /// A claim as the rules read it: a string is one value, an array of strings is several, and a
+    /// The JSON text of a claim, without white space around it. `None` if it is absent or null.
+    pub(super) fn json(&self, claim: &ClaimName, work: &mut Work) -> Result<Option<&str>, Unread> {
+        match claim {
+            ClaimName::Member(name) => Ok(self.non_null(name)),
+            ClaimName::Scopes => Ok(self.scopes()),
+            ClaimName::Pointer(path) => {
+                let Some((first, rest)) = path.split_first() else { return Ok(None) };
+                let mut json = self.raw(first);
+                for part in rest {
+                    let Some(outer) = json else { break };
+                    if !work.read(outer) {
+                        return Err(Unread::NoWork);
+                    }
+                    json = inner(outer, part);
+                }
+                Ok(json.filter(|json| *json != "null"))
+            }
+        }
+    }
+
+    /// The values of a claim as the rules read it: a string is one value, an array is several, and a
     /// number or a boolean is its JSON text. `None` if the claim is absent or null.
     ///
     /// `scopes` is special: it means `scp` (Okta's array, or a string), or else `scope` (RFC 8693
@@ -60,13 +138,11 @@ impl ClaimSet {
     /// # Errors
     /// [`UnsupportedClaimType`] if the claim has another type.
     pub fn values(&self, claim: &str) -> Result<Option<Vec<Cow<'_, str>>>, UnsupportedClaimType> {
-        if claim != "scopes" {
-            return self.non_null(claim).map(scalar_or_array).transpose();
-        }
-        let Some(json) = self.non_null("scp").or_else(|| self.non_null("scope")) else { return Ok(None) };
-        let scopes = string_or_array(json)?;
-        let is_array = json.starts_with('[');
-        Ok(Some(if is_array { scopes } else { scopes.into_iter().flat_map(split_scopes).collect() }))
+        if claim == "scopes" { self.scopes().map(scopes) } else { self.non_null(claim).map(texts) }.transpose()
+    }
+
+    fn scopes(&self) -> Option<&str> {
+        self.non_null("scp").or_else(|| self.non_null("scope"))
     }
 
     /// A claim as text for the authorizer's `context`: a string as it is, another value as its JSON
@@ -82,8 +158,48 @@ impl ClaimSet {
     }
 }
 
-fn scalar_or_array(json: &str) -> Result<Vec<Cow<'_, str>>, UnsupportedClaimType> {
-    if json.starts_with(['"', '[', '{']) { string_or_array(json) } else { Ok(vec![json.into()]) }
+impl ClaimName {
+    /// The values of this claim.
+    pub(super) fn values<'j>(&self, json: &'j str) -> Result<Vec<Cow<'j, str>>, UnsupportedClaimType> {
+        if *self == Self::Scopes { scopes(json) } else { texts(json) }
+    }
+}
+
+fn scopes(json: &str) -> Result<Vec<Cow<'_, str>>, UnsupportedClaimType> {
+    let scopes = string_or_array(json)?;
+    let is_array = json.starts_with('[');
+    Ok(if is_array { scopes } else { scopes.into_iter().flat_map(split_scopes).collect() })
+}
+
+fn texts(json: &str) -> Result<Vec<Cow<'_, str>>, UnsupportedClaimType> {
+    if !json.starts_with('[') {
+        return Ok(vec![scalar(json)?]);
+    }
+    // Most arrays have strings only, and those are read faster at once.
+    string_or_array(json).or_else(|_| {
+        let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| UnsupportedClaimType)?;
+        elements.into_iter().map(|element| scalar(element.get())).collect()
+    })
+}
+
+fn scalar(json: &str) -> Result<Cow<'_, str>, UnsupportedClaimType> {
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(json).map(|Text(text)| text).map_err(|_| UnsupportedClaimType),
+        Some(b'[' | b'{' | b'n') | None => Err(UnsupportedClaimType),
+        Some(_) => Ok(json.into()),
+    }
+}
+
+/// The member or element of a JSON text that a part of a JSON Pointer leads to.
+fn inner<'j>(json: &'j str, part: &str) -> Option<&'j str> {
+    if json.starts_with('{') {
+        return members(json)?.into_iter().find(|(name, _)| name == part).map(|(_, value)| value.get());
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    // RFC 6901 §4: no sign and no leading zero.
+    let is_index = part == "0" || (!part.starts_with('0') && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let element = is_index.then(|| part.parse::<usize>().ok().and_then(|index| elements.get(index)))?;
+    element.map(|value| value.get())
 }
 
 fn string_or_array(json: &str) -> Result<Vec<Cow<'_, str>>, UnsupportedClaimType> {
@@ -126,7 +242,7 @@ mod tests {
         let claims = claims(
             r#"{"one":"a b","escaped":"a\nb","many":["a","b"],"none":[],"int":7,"float":1.50,
                 "big":123456789012345678901234567890,"yes":true,"null":null,"object":{"a":1},
-                "mixed":["a",1],"deep":[["a"]]}"#,
+                "mixed":["a",1,1.50,true, "\u0062"],"deep":[["a"]],"holes":["a",null],"objects":[1,{}]}"#,
         );
         assert_eq!(claims.values("one"), Ok(Some(list(&["a b"]))));
         assert_eq!(claims.values("escaped"), Ok(Some(list(&["a\nb"]))));
@@ -138,8 +254,65 @@ mod tests {
         assert_eq!(claims.values("yes"), Ok(Some(list(&["true"]))));
         assert_eq!(claims.values("null"), Ok(None));
         assert_eq!(claims.values("absent"), Ok(None));
-        for unsupported in ["object", "mixed", "deep"] {
+        assert_eq!(claims.values("mixed"), Ok(Some(list(&["a", "1", "1.50", "true", "b"]))));
+        for unsupported in ["object", "deep", "holes", "objects"] {
             assert_eq!(claims.values(unsupported), Err(UnsupportedClaimType), "{unsupported}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_member_or_a_pointer() {
+        let pointer = |parts: &[&str]| Ok(ClaimName::Pointer(parts.iter().map(|part| (*part).to_owned()).collect()));
+        for (name, parsed) in [
+            ("scopes", Ok(ClaimName::Scopes)),
+            ("groups", Ok(ClaimName::Member("groups".to_owned()))),
+            ("a/b~", Ok(ClaimName::Member("a/b~".to_owned()))),
+            ("/", pointer(&[""])),
+            ("/a/b", pointer(&["a", "b"])),
+            ("/a~1b/~0/~01", pointer(&["a/b", "~", "~1"])),
+            ("/scopes", pointer(&["scopes"])),
+            ("/a/scp", pointer(&["a", "scp"])),
+            ("", Err(ClaimNameError::Empty)),
+            ("scp", Err(ClaimNameError::Scope)),
+            ("scope", Err(ClaimNameError::Scope)),
+            ("/scp", Err(ClaimNameError::Scope)),
+            ("/scope", Err(ClaimNameError::Scope)),
+            ("/a~", Err(ClaimNameError::Escape)),
+            ("/a/~2", Err(ClaimNameError::Escape)),
+            ("/~~0", Err(ClaimNameError::Escape)),
+        ] {
+            assert_eq!(ClaimName::parse(name), parsed, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_leads_into_objects_and_arrays() {
+        let claims = claims(
+            r#"{"app":{"roles":["a", {"b": 1.50}],"":0,"null":null},"text":"x","many":[0,1,2,3,4,5,6,7,8,9,"ten"]}"#,
+        );
+        for (pointer, expected) in [
+            ("/text", Some(r#""x""#)),
+            ("/app/roles", Some(r#"["a", {"b": 1.50}]"#)),
+            ("/app/roles/0", Some(r#""a""#)),
+            ("/app/roles/1/b", Some("1.50")),
+            ("/app/", Some("0")),
+            ("/many/10", Some(r#""ten""#)),
+            ("/app/null", None),
+            ("/app/null/x", None),
+            ("/app/other", None),
+            ("/other/roles", None),
+            ("/text/0", None),
+            ("/app/roles/2", None),
+            ("/many/-1", None),
+            ("/many/+1", None),
+            ("/many/01", None),
+            ("/many/00", None),
+            ("/many/1.0", None),
+            ("/many/", None),
+            ("/many/99999999999999999999999", None),
+        ] {
+            let name = ClaimName::parse(pointer).unwrap();
+            assert_eq!(claims.json(&name, &mut Work::for_one_token()), Ok(expected), "{pointer}");
         }
     }
 

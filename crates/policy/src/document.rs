@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     method_arn::MethodArn,
     path_guard,
     rules::RuleName,
-    wildcard::{covers, overlap},
+    wildcard::{covers, matches, overlap},
 };
 
 /// The longest resource in characters. Source: API Gateway developer guide, "Quotas for configuring
@@ -28,7 +28,7 @@ pub struct PolicyOptions {
 }
 
 /// What the policy says about the request that it was rendered for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Allowed by this rule, the first in the file of those that allow it.
     Allowed {
@@ -52,7 +52,7 @@ impl Verdict {
 
     /// The stable name of the verdict in the log.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         let [allowed, denied_by_rule, path_guard, not_granted] = Self::NAMES;
         match self {
             Self::Allowed { .. } => allowed,
@@ -64,7 +64,7 @@ impl Verdict {
 
     /// The rule that decided, if one did.
     #[must_use]
-    pub fn rule(self) -> Option<RuleName> {
+    pub fn rule(&self) -> Option<&RuleName> {
         match self {
             Self::Allowed { rule } | Self::DeniedByRule { rule } => Some(rule),
             Self::PathGuard | Self::NotGranted => None,
@@ -85,11 +85,37 @@ impl PolicyDocument {
         &self.0
     }
 
+    /// Whether API Gateway lets a request through while it has this document in its cache.
+    #[must_use]
+    pub fn allows(&self, request: &MethodArn) -> bool {
+        let Ok(Document { statements }) = serde_json::from_str(&self.0) else { return false };
+        let applies = |effect: &str| {
+            let of_effect = statements.iter().filter(|statement| statement.effect == effect);
+            of_effect.flat_map(|statement| &statement.resources).any(|pattern| matches(pattern, request.text()))
+        };
+        applies("Allow") && !applies("Deny")
+    }
+
     /// A document that denies the whole stage of `requested`.
     #[must_use]
     pub fn deny_stage(requested: &MethodArn) -> Self {
         document(256, |json| push_statement(json, "Deny", &stage_prefix(requested), ["*"]))
     }
+}
+
+/// What [`PolicyDocument::allows`] reads of a document.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "Statement")]
+    statements: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+struct Statement {
+    #[serde(rename = "Effect")]
+    effect: String,
+    #[serde(rename = "Resource")]
+    resources: Vec<String>,
 }
 
 impl Serialize for PolicyDocument {
@@ -105,6 +131,8 @@ pub struct Policy {
     pub document: PolicyDocument,
     /// What the document says about the request.
     pub verdict: Verdict,
+    /// How many granted resources the document has.
+    pub allowed: usize,
     /// How many granted resources are left out, because they do not fit or are longer than
     /// [`MAX_RESOURCE`].
     pub omitted: usize,
@@ -112,19 +140,19 @@ pub struct Policy {
 
 /// Renders the policy for `grants` on the stage of `requested`, with an answer to this request.
 #[must_use]
-pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) -> Policy {
+pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions) -> Policy {
     let stage = stage_prefix(requested);
     let asked = requested.method_and_path();
     let mut denied: Vec<_> = grants.deny.iter().map(|deny| shortened(&deny.resource, &stage)).collect();
     let denying = denied.iter().zip(&grants.deny).filter(|(resource, _)| covers(resource, asked));
     let denied_by = denying.map(|(_, deny)| deny.rule).chain(grants.deny_all).min();
     if let (Some(_), Some(rule)) = (grants.deny_all, denied_by) {
-        let verdict = Verdict::DeniedByRule { rule };
-        return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted: 0 };
+        let verdict = Verdict::DeniedByRule { rule: rule.clone() };
+        return Policy { document: PolicyDocument::deny_stage(requested), verdict, allowed: 0, omitted: 0 };
     }
     denied.dedup();
 
-    let has_wildcard = grants.allow.iter().any(|allow| allow.resource.ends_with('*'));
+    let has_wildcard = grants.allow.iter().any(|allow| allow.resource.contains('*'));
     let guard = if options.path_guard && has_wildcard { guard_statement(&stage) } else { String::new() };
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
@@ -151,16 +179,17 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
     }
 
     let verdict = match (denied_by, allowed_by) {
-        (Some(rule), _) => Verdict::DeniedByRule { rule },
+        (Some(rule), _) => Verdict::DeniedByRule { rule: rule.clone() },
         (None, None) => Verdict::NotGranted,
         (None, Some(_)) if budget.guarded && path_guard::denies(asked) => Verdict::PathGuard,
-        (None, Some(rule)) => Verdict::Allowed { rule },
+        (None, Some(rule)) => Verdict::Allowed { rule: rule.clone() },
     };
     let allowed =
         || grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.resource.as_str());
-    let omitted = grants.allow.len() - allowed().count();
-    if omitted == grants.allow.len() {
-        return Policy { document: PolicyDocument::deny_stage(requested), verdict, omitted };
+    let count = allowed().count();
+    let omitted = grants.allow.len() - count;
+    if count == 0 {
+        return Policy { document: PolicyDocument::deny_stage(requested), verdict, allowed: 0, omitted };
     }
     let document = document(options.max_bytes - budget.bytes, |json| {
         push_statement(json, "Allow", &stage, allowed());
@@ -171,7 +200,7 @@ pub fn render(grants: &Grants, requested: &MethodArn, options: PolicyOptions) ->
             json.push_str(&guard);
         }
     });
-    Policy { document, verdict, omitted }
+    Policy { document, verdict, allowed: count, omitted }
 }
 
 /// What every resource starts with.
@@ -247,7 +276,7 @@ impl<'r> ByteBudget<'r> {
     /// Takes the bytes of an allowed resource and, if it is the first with a `*`, of the guard.
     /// Returns `false` if they are not available.
     fn spend(&mut self, resource: &str) -> bool {
-        let needs_guard = !self.guarded && !self.guard.is_empty() && resource.ends_with('*');
+        let needs_guard = !self.guarded && !self.guard.is_empty() && resource.contains('*');
         // A route has no character that JSON escapes.
         let arn = self.stage.len() + resource.len();
         let cost = arn + r#""","#.len() + if needs_guard { self.guard.len() } else { 0 };
@@ -291,18 +320,18 @@ mod tests {
 
     const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
     const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
-    const ALLOW_RULE: RuleName = RuleName { effect: rules::Effect::Allow, number: 1, line: 1 };
-    const DENY_RULE: RuleName = RuleName { effect: rules::Effect::Deny, number: 2, line: 9 };
+    const ALLOW_RULE: RuleName = RuleName { line: 1, effect: rules::Effect::Allow, name: None };
+    const DENY_RULE: RuleName = RuleName { line: 9, effect: rules::Effect::Deny, name: None };
 
     fn arn(tail: &str) -> MethodArn {
         MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()
     }
 
-    fn grants(allow: &[&str], deny: &[&str]) -> Grants {
-        let list = |tails: &[&str], rule| {
+    fn grants(allow: &[&str], deny: &[&str]) -> Grants<'static> {
+        let list = |tails: &[&str], rule: &'static RuleName| {
             tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), rule }).collect::<Vec<_>>()
         };
-        Grants { allow: list(allow, ALLOW_RULE), deny: list(deny, DENY_RULE), ..Grants::default() }
+        Grants { allow: list(allow, &ALLOW_RULE), deny: list(deny, &DENY_RULE), ..Grants::default() }
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -346,7 +375,7 @@ mod tests {
             r#"{{"Version":"2012-10-17","Statement":[{{"Action":["execute-api:Invoke"],"Effect":"Allow","Resource":["{STAGE}/GET/a","{STAGE}/GET/b","{STAGE}/PUT/a"]}}]}}"#
         );
         assert_eq!(policy.document.json(), expected);
-        assert_eq!((policy.verdict, policy.omitted), (Verdict::Allowed { rule: ALLOW_RULE }, 0));
+        assert_eq!((policy.verdict, policy.allowed, policy.omitted), (Verdict::Allowed { rule: ALLOW_RULE }, 3, 0));
     }
 
     #[test]
@@ -372,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_deny_that_cannot_be_written_denies_the_stage() {
-        let grants = Grants { deny_all: Some(DENY_RULE), ..grants(&["GET/a"], &[]) };
+        let grants = Grants { deny_all: Some(&DENY_RULE), ..grants(&["GET/a"], &[]) };
         let policy = render(&grants, &arn("GET/a"), OPTIONS);
         assert_eq!(rows(&policy), [row(Deny, "*")]);
         assert_eq!(policy.verdict, Verdict::DeniedByRule { rule: DENY_RULE });
@@ -452,8 +481,52 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_in_the_middle_is_enforced_as_iam_does() {
+        let policy =
+            |asked: &str| render(&grants(&["GET/o/*/invoice", "GET/x"], &["GET/o/*/9/*"]), &arn(asked), OPTIONS);
+        for (asked, verdict) in [
+            ("GET/o/7/invoice", "allowed"),
+            ("GET/o/7/lines/2/invoice", "allowed"),
+            ("GET/o//invoice", "allowed"),
+            ("GET/o/7/9/invoice", "denied_by_rule"),
+            ("GET/o/7/../invoice", "path_guard"),
+            ("GET/o/7", "not_granted"),
+            ("GET/o/invoice", "not_granted"),
+            ("GET/o/7/invoices", "not_granted"),
+            ("PUT/o/7/invoice", "not_granted"),
+        ] {
+            assert_eq!(policy(asked).verdict.name(), verdict, "{asked}");
+            assert_eq!(policy("GET/x").document.allows(&arn(asked)), verdict == "allowed", "{asked}");
+        }
+        // Only what hits nothing that is granted is denied by name.
+        let denied = |asked: &str| rows(&policy(asked)).pop().filter(|(_, tail)| tail != "GET/o/*/9/*");
+        assert_eq!(denied("GET/o/7/pay"), Some(row(Deny, "GET/o/7/pay")));
+        assert_eq!(denied("GET/o/*/pay"), None);
+        assert_eq!(denied("GET/p/*/pay"), Some(row(Deny, "GET/p/?/pay")));
+    }
+
+    #[test]
+    fn a_document_allows_what_it_allows_and_does_not_deny() {
+        let cached = render(&grants(&["GET/a", "GET/t/*"], &["GET/t/x"]), &arn("GET/a"), OPTIONS).document;
+        for (request, expected) in [
+            ("GET/a", true),
+            ("GET/t/y", true),
+            ("GET/t/x", false),
+            ("GET/t/../a", false),
+            ("GET/b", false),
+            ("PUT/a", false),
+        ] {
+            assert_eq!(cached.allows(&arn(request)), expected, "{request}");
+        }
+        assert!(!cached.allows(&MethodArn::parse(&format!("{STAGE}x/GET/a")).unwrap()));
+        assert!(!PolicyDocument::deny_stage(&arn("GET/a")).allows(&arn("GET/a")));
+    }
+
+    #[test]
     fn the_first_rule_of_the_file_decides() {
-        let rule = |effect, number| RuleName { effect, number, line: 10 * number };
+        let rule = |effect, number| -> &'static RuleName {
+            Box::leak(Box::new(RuleName { line: 10 * number, effect, name: None }))
+        };
         let list = |effect, tails: &[(&str, u32)]| {
             tails
                 .iter()
@@ -472,11 +545,11 @@ mod tests {
         };
         let by = |name: &str| Some(name.to_owned());
         let allow = [("GET/*", 3), ("GET/a/*", 2), ("GET/a/b", 4), ("GET/x", 1)];
-        assert_eq!(decided(&allow, &[], None), ("allowed", by("allow[2]:20")));
+        assert_eq!(decided(&allow, &[], None), ("allowed", by("line 20")));
         let deny = [("GET/*", 3), ("GET/a/b", 2), ("GET/x", 1)];
-        assert_eq!(decided(&allow, &deny, None), ("denied_by_rule", by("deny[2]:20")));
-        assert_eq!(decided(&allow, &deny, Some(4)), ("denied_by_rule", by("deny[2]:20")));
-        assert_eq!(decided(&allow, &deny, Some(1)), ("denied_by_rule", by("deny[1]:10")));
+        assert_eq!(decided(&allow, &deny, None), ("denied_by_rule", by("line 20")));
+        assert_eq!(decided(&allow, &deny, Some(4)), ("denied_by_rule", by("line 20")));
+        assert_eq!(decided(&allow, &deny, Some(1)), ("denied_by_rule", by("line 10")));
         assert_eq!(decided(&[("GET/x", 1)], &[], None), ("not_granted", None));
         let guarded = render(&grants(&["GET/*"], &[]), &arn("GET/a/../b"), OPTIONS).verdict;
         assert_eq!((guarded.name(), guarded.rule()), ("path_guard", None));
@@ -549,9 +622,9 @@ mod tests {
                 let bytes = policy.document.json().len();
                 assert!(bytes <= max_bytes, "{bytes} in {max_bytes}");
                 let kept = rows(&policy).iter().filter(|(effect, _)| *effect == Allow).count();
-                assert_eq!(policy.omitted, 500 - kept);
+                assert_eq!((policy.omitted, policy.allowed), (500 - kept, kept));
                 if kept == 0 {
-                    assert_eq!((policy.verdict, rows(&policy)), (Verdict::NotGranted, vec![row(Deny, "*")]));
+                    assert_eq!((&policy.verdict, rows(&policy)), (&Verdict::NotGranted, vec![row(Deny, "*")]));
                 } else {
                     assert_eq!(policy.verdict, Verdict::Allowed { rule: ALLOW_RULE });
                     assert!(rows(&policy).contains(&row(Allow, "GET/t/321/*")));

@@ -81,6 +81,11 @@ impl JsonObject {
 #[derive(Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
+/// The members of an object. `None` if it is not one, or has a name twice.
+pub(crate) fn members(json: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    serde_json::from_str(json).map(|Parsed(members)| members).ok()
+}
+
 /// The members in the order of the text. Names inside the values are already checked for
 /// duplicates; the names at this level are not.
 struct Parsed<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

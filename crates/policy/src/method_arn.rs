@@ -47,6 +47,23 @@ impl MethodArn {
         self.text.get(..self.stage_len).unwrap_or_default()
     }
 
+    /// The API's id.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        self.api_and_stage().0
+    }
+
+    /// The stage's name.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        self.api_and_stage().1
+    }
+
+    fn api_and_stage(&self) -> (&str, &str) {
+        let (_, api_and_stage) = self.stage_arn().rsplit_once(':').unwrap_or_default();
+        api_and_stage.split_once('/').unwrap_or_default()
+    }
+
     /// The method in upper case, for example `GET`. It may be a method that HTTP does not define.
     #[must_use]
     pub fn method(&self) -> &str {
@@ -80,6 +97,7 @@ mod tests {
     fn splits_a_method_arn() {
         let arn = MethodArn::parse("arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y/GET/a:b//c*").unwrap();
         assert_eq!(arn.stage_arn(), "arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y");
+        assert_eq!((arn.api(), arn.stage()), ("a1b2", "v1_x-y"));
         assert_eq!((arn.method(), arn.untrusted_path()), ("GET", "/a:b//c*"));
         assert_eq!(arn.resource_arn("GET/x"), "arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2/v1_x-y/GET/x");
         let bare = MethodArn::parse("arn:aws:execute-api:eu-west-1:1:a/s/GET").unwrap();

@@ -16,8 +16,14 @@ pub(super) enum PatternError {
     Empty,
     #[error("has a brace that is not closed or not opened; expected text and {{capture}}s")]
     StrayBrace,
-    #[error("has the capture `{{{0}}}`; a capture's name has only a-z, 0-9 and _, and starts with a letter")]
+    #[error("has the capture `{{{0}}}`; a capture's name has letters, digits and _, and starts with a letter")]
     BadName(String),
+    #[error("has a `*`, and values are compared whole; {0}")]
+    Wildcard(String),
+    #[error(
+        "looks like a regular expression, and values are compared whole; use text and captures, such as `team-{{name}}`"
+    )]
+    RegularExpression,
     #[error("has `{{{0}}}` and `{{{1}}}` next to each other; two captures need text between them")]
     Adjacent(String, String),
     #[error("has `{{{0}}}` twice; a capture is bound once")]
@@ -39,8 +45,8 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, PatternError> {
         }
         let Some(after) = after else { break };
         let (name, after) = after.split_once('}').ok_or(PatternError::StrayBrace)?;
-        let well_named = name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let well_named = name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !well_named {
             return Err(PatternError::BadName(name.to_owned()));
         }
@@ -70,6 +76,12 @@ pub(super) enum Match<'v> {
 
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        if looks_like_a_regular_expression(text) {
+            return Err(PatternError::RegularExpression);
+        }
+        if text.contains('*') {
+            return Err(PatternError::Wildcard(instead_of_wildcard(text)));
+        }
         let mut prefix = String::new();
         let mut captures: Vec<(String, String)> = Vec::new();
         for piece in pieces(text)? {
@@ -125,6 +137,24 @@ impl Pattern {
             Some((_, suffix)) => value.strip_prefix(&*self.prefix)?.strip_suffix(&**suffix),
         }
     }
+}
+
+/// Finds what is written in regular expressions, and hardly in the name of a group.
+fn looks_like_a_regular_expression(text: &str) -> bool {
+    const PARTS: [&str; 14] =
+        [".*", ".+", "\\d+", "\\w+", "\\s+", "\\d*", "\\w*", "\\s*", "(?", "[^", "[a-z", "[A-Z", "[0-9", "\\."];
+    let has_alternatives = || {
+        text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).is_some_and(|(group, _)| group.contains('|'))
+    };
+    text.starts_with('^') || text.ends_with('$') || PARTS.iter().any(|part| text.contains(part)) || has_alternatives()
+}
+
+/// What to write instead of a `*`.
+fn instead_of_wildcard(text: &str) -> String {
+    if text.trim_matches('*').is_empty() {
+        return "for any value, write { present = true }".to_owned();
+    }
+    format!("for any text, write a capture: \"{}\"", text.replacen('*', "{any}", 1))
 }
 
 fn split_leftmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
@@ -192,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn a_captures_name_has_small_letters_digits_and_underscores() {
-        for name in ["a", "a1", "a_b", "a_1b2", "z__"] {
+    fn a_captures_name_has_letters_digits_and_underscores() {
+        for name in ["a", "a1", "a_b", "a_1b2", "z__", "userId", "A", "Z9_z"] {
             assert_eq!(Pattern::parse(&format!("{{{name}}}")).unwrap().captures().next(), Some(name));
         }
     }
@@ -262,7 +292,9 @@ mod tests {
             ("a}", PatternError::StrayBrace),
             ("{a}}", PatternError::StrayBrace),
             ("{}", PatternError::BadName(String::new())),
-            ("{A}", PatternError::BadName("A".to_owned())),
+            ("{_a}", PatternError::BadName("_a".to_owned())),
+            ("{a-b}", PatternError::BadName("a-b".to_owned())),
+            ("{é}", PatternError::BadName("é".to_owned())),
             ("{1a}", PatternError::BadName("1a".to_owned())),
             ("{a{b}}", PatternError::BadName("a{b".to_owned())),
             ("{a}{b}", PatternError::Adjacent("a".to_owned(), "b".to_owned())),

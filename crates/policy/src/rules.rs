@@ -1,16 +1,21 @@
-//! Parses and checks a rules file such as `policy.toml`: each combination of claim values that
-//! matches `when` grants `routes`.
+//! Parses and checks a rules file such as `policy.toml`: for every way the claims match `when`, a
+//! rule grants `routes`. `docs/rules.md` is the language.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::Range,
+use std::{collections::BTreeSet, fmt, ops::Range};
+
+use serde::{Serialize, Serializer};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
 };
 
-use serde::{Deserialize, Serialize, Serializer};
-use toml::{Spanned, Value};
-
-use crate::{pattern::Pattern, route::Route, work::MAX_RULES_BYTES};
+use crate::{
+    claims::ClaimName,
+    method_arn::MethodArn,
+    pattern::Pattern,
+    route::{Route, RouteError},
+    work::MAX_RULES_BYTES,
+};
 
 /// The rules of one file, all checked. Each list begins with the rules that combine values of few
 /// claims, so that they are evaluated before the rules that can need most work.
@@ -20,7 +25,7 @@ pub struct Rules {
     pub(super) deny: Vec<Rule>,
 }
 
-/// What is wrong with a rules file, and where.
+/// A mistake in a rules file, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct RulesError {
@@ -32,6 +37,22 @@ pub struct RulesError {
     pub reason: String,
 }
 
+/// All mistakes in a rules file, in its order. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesErrors(pub Vec<RulesError>);
+
+impl fmt::Display for RulesErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RulesErrors {}
+
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
@@ -41,26 +62,24 @@ pub enum Effect {
     Deny,
 }
 
-/// The name of a rule: its place in the file. As text, `allow[2]:15` is the second `[[allow]]`, and
-/// it begins on line 15. Serializes as this text. Of two rules with one effect, the first in the
-/// file is the smaller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The name of a rule. As text and serialized: its `name`, or else `line 15`. Of two rules, the
+/// first in the file is the smaller.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleName {
-    /// Whether the rule allows or denies.
-    pub effect: Effect,
-    /// Which of the rules with this effect it is, counted from 1.
-    pub number: u32,
     /// The line of its `[[allow]]` or `[[deny]]`, counted from 1.
     pub line: u32,
+    /// Whether the rule allows or denies.
+    pub effect: Effect,
+    /// The `name` in the file.
+    pub name: Option<String>,
 }
 
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effect = match self.effect {
-            Effect::Allow => "allow",
-            Effect::Deny => "deny",
-        };
-        write!(f, "{effect}[{}]:{}", self.number, self.line)
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "line {}", self.line),
+        }
     }
 }
 
@@ -73,142 +92,424 @@ impl Serialize for RuleName {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) name: RuleName,
+    /// The APIs and stages of the rule. Empty means every one.
+    pub(super) apis: Vec<String>,
+    pub(super) stages: Vec<String>,
     pub(super) when: Vec<Condition>,
     pub(super) routes: Vec<Route>,
-    /// How many resources the routes have with one value for each capture.
-    pub(super) resource_count: usize,
-    /// The captures that occur in a route. The others only have to match.
-    pub(super) route_captures: BTreeSet<String>,
+    /// The captures that occur in a route, in the order in which `when` binds them. The routes name
+    /// them by their place in this list.
+    pub(super) route_captures: Vec<String>,
+    /// The captures that are in several conditions.
+    pub(super) shared_captures: BTreeSet<String>,
+}
+
+/// A condition on one claim.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    /// The name as it is written.
+    pub(super) claim: String,
+    pub(super) claim_name: ClaimName,
+    pub(super) test: Test,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Condition {
-    pub(super) claim: String,
-    /// Patterns that bind the same captures. Never empty.
-    pub(super) any_of: Vec<Pattern>,
-}
-
-impl RulesError {
-    /// Removes line breaks, because `reason` quotes the file.
-    fn new(toml: &str, span: Range<usize>, reason: &str) -> Self {
-        Self { line: line_of(toml, span.start), span, reason: reason.replace(char::is_control, " ") }
-    }
+pub(super) enum Test {
+    /// A value matches one of these patterns. They bind the same captures. Never empty.
+    AnyOf(Vec<Pattern>),
+    /// The claim is there, or is not there.
+    Present(bool),
 }
 
 impl Rules {
     /// Parses and checks a rules file.
     ///
     /// # Errors
-    /// The first mistake, with its place.
-    pub fn parse(toml: &str) -> Result<Self, RulesError> {
-        if toml.len() > MAX_RULES_BYTES {
-            let reason = format!("the file has {} bytes; at most {MAX_RULES_BYTES} are accepted", toml.len());
-            return Err(RulesError::new(toml, 0..0, &reason));
+    /// All mistakes, each with its place.
+    pub fn parse(toml: &str) -> Result<Self, RulesErrors> {
+        let mut reader = Reader { toml, errors: Vec::new(), names: BTreeSet::new() };
+        let rules = reader.rules();
+        if reader.errors.is_empty() {
+            return Ok(rules);
         }
-        let file: RawRules = toml::from_str(toml)
-            .map_err(|error| RulesError::new(toml, error.span().unwrap_or_default(), error.message()))?;
-        if file.allow.is_empty() {
-            return Err(RulesError::new(toml, 0..0, "no [[allow]] rule; nobody could call anything"));
-        }
-        let rules = |effect, raw: Vec<Spanned<RawRule>>| -> Result<Vec<Rule>, RulesError> {
-            let rules = (1..).zip(raw).map(|(number, rule)| Rule::from_raw(effect, number, rule, toml));
-            let mut rules = rules.collect::<Result<Vec<_>, _>>()?;
-            rules.sort_by_key(Rule::combined_claims);
-            Ok(rules)
+        reader.errors.sort_by_key(|error| error.span.start);
+        Err(RulesErrors(reader.errors))
+    }
+
+    /// The text of a rules file.
+    ///
+    /// # Errors
+    /// If it is not UTF-8. Then it says which encoding it is, if that can be seen.
+    pub fn text(bytes: Vec<u8>) -> Result<String, RulesErrors> {
+        let is_utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0);
+        let reason = if is_utf_16 {
+            "the file is UTF-16, as PowerShell writes it; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)"
+        } else {
+            "the file is not UTF-8; save it as UTF-8"
         };
-        Ok(Self { allow: rules(Effect::Allow, file.allow)?, deny: rules(Effect::Deny, file.deny)? })
+        let error = || RulesErrors(vec![RulesError { line: 1, span: 0..0, reason: reason.to_owned() }]);
+        if is_utf_16 { Err(error()) } else { String::from_utf8(bytes).map_err(|_| error()) }
     }
 }
 
 impl Rule {
-    /// How many claims have captures.
-    fn combined_claims(&self) -> usize {
+    /// How many conditions have captures.
+    fn combined_conditions(&self) -> usize {
         self.when.iter().filter(|condition| condition.captures().next().is_some()).count()
     }
 
-    fn from_raw(effect: Effect, number: u32, raw: Spanned<RawRule>, toml: &str) -> Result<Self, RulesError> {
-        let span = raw.span();
-        let raw = raw.into_inner();
-        let error = |span: &Range<usize>, reason: String| RulesError::new(toml, span.clone(), &reason);
-        let mut when = Vec::new();
-        for (claim, values) in raw.when.iter().flat_map(BTreeMap::iter) {
-            let condition = Condition::from_raw(claim, values.get_ref());
-            when.push(condition.map_err(|reason| error(&values.span(), format!("`when.{claim}` {reason}")))?);
-        }
-        if raw.when.is_some() && when.is_empty() {
-            return Err(error(&span, "`when` names no claim; leave it out to mean any valid token".to_owned()));
-        }
-        let mut captures = BTreeSet::new();
-        for capture in when.iter().flat_map(Condition::captures) {
-            if !captures.insert(capture) {
-                return Err(error(
-                    &span,
-                    format!("`{{{capture}}}` is captured from two claims; a capture is bound once"),
-                ));
-            }
-        }
-        if raw.routes.is_empty() {
-            return Err(error(&span, "`routes` is empty; expected one `METHOD /path` or more".to_owned()));
-        }
-        let mut routes = Vec::new();
-        for text in &raw.routes {
-            let route_error = |reason: String| error(&text.span(), format!("the route `{}` {reason}", text.get_ref()));
-            let route = Route::parse(text.get_ref()).map_err(|reason| route_error(reason.to_string()))?;
-            if let Some(unknown) = route.captures().find(|capture| !captures.contains(capture)) {
-                return Err(route_error(format!("uses `{{{unknown}}}`, which no pattern in `when` captures")));
-            }
-            routes.push(route);
-        }
-        let route_captures = routes.iter().flat_map(Route::captures).map(str::to_owned).collect();
-        let name = RuleName { effect, number, line: line_of(toml, span.start) };
-        let resource_count = routes.iter().map(|route| route.methods().len()).sum();
-        Ok(Self { name, when, routes, resource_count, route_captures })
+    /// Why the rule is not for requests to this API and stage.
+    pub(super) fn is_for_api(&self, requested: &MethodArn) -> bool {
+        self.apis.is_empty() || self.apis.iter().any(|api| api == requested.api())
+    }
+
+    pub(super) fn is_for_stage(&self, requested: &MethodArn) -> bool {
+        self.stages.is_empty() || self.stages.iter().any(|stage| stage == requested.stage())
     }
 }
 
 impl Condition {
-    fn from_raw(claim: &str, value: &Value) -> Result<Self, String> {
-        let expected = "expected a string or an array of strings";
-        let texts = match value {
-            Value::String(text) => vec![text.as_str()],
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().ok_or(format!("holds something else; {expected}")))
-                .collect::<Result<_, _>>()?,
-            other => return Err(format!("is of type {}; {expected}", other.type_str())),
-        };
-        let any_of: Vec<_> = texts
-            .iter()
-            .map(|text| Pattern::parse(text).map_err(|error| format!("pattern `{text}` {error}")))
-            .collect::<Result<_, _>>()?;
-        let Some(first) = any_of.first() else { return Err(format!("is an empty list; {expected}")) };
-        let captures: BTreeSet<_> = first.captures().collect();
-        if any_of.iter().any(|pattern| pattern.captures().collect::<BTreeSet<_>>() != captures) {
-            return Err("lists patterns with different captures; each must bind the same ones".to_owned());
-        }
-        Ok(Self { claim: claim.to_owned(), any_of })
-    }
-
-    /// All patterns of the list bind the same captures, so those of the first one are enough.
+    /// All patterns of a list bind the same captures, so those of the first one are enough.
     fn captures(&self) -> impl Iterator<Item = &str> {
-        self.any_of.iter().take(1).flat_map(Pattern::captures)
+        let first = match &self.test {
+            Test::AnyOf(patterns) => patterns.first(),
+            Test::Present(_) => None,
+        };
+        first.into_iter().flat_map(Pattern::captures)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRules {
-    #[serde(default)]
-    allow: Vec<Spanned<RawRule>>,
-    #[serde(default)]
-    deny: Vec<Spanned<RawRule>>,
+/// A value in the file, with its place.
+type Item<'t> = Spanned<DeValue<'t>>;
+
+/// Reads a file, and collects the mistakes. A part with a mistake is left out of the result, so
+/// that the rest is checked too.
+struct Reader<'t> {
+    toml: &'t str,
+    errors: Vec<RulesError>,
+    /// The names of the rules so far.
+    names: BTreeSet<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    when: Option<BTreeMap<String, Spanned<Value>>>,
-    routes: Vec<Spanned<String>>,
+impl<'t> Reader<'t> {
+    /// Notes a mistake. `reason` quotes the file, so control characters are removed.
+    fn error(&mut self, span: Range<usize>, reason: &str) {
+        let line = line_of(self.toml, span.start);
+        self.errors.push(RulesError { line, span, reason: reason.replace(char::is_control, " ") });
+    }
+
+    fn rules(&mut self) -> Rules {
+        let mut rules = Rules { allow: Vec::new(), deny: Vec::new() };
+        if self.toml.len() > MAX_RULES_BYTES {
+            let bytes = self.toml.len();
+            self.error(0..0, &format!("the file has {bytes} bytes; at most {MAX_RULES_BYTES} are accepted"));
+            return rules;
+        }
+        let (file, syntax_errors) = DeTable::parse_recoverable(self.toml);
+        for error in &syntax_errors {
+            self.syntax_error(error);
+        }
+        if !syntax_errors.is_empty() {
+            return rules;
+        }
+        let mut has_allow = false;
+        for (key, item) in file.get_ref() {
+            let (effect, list) = match key.get_ref().as_ref() {
+                "allow" => (Effect::Allow, &mut rules.allow),
+                "deny" => (Effect::Deny, &mut rules.deny),
+                other => {
+                    self.error(key.span(), &format!("unknown key `{other}`; a file has [[allow]] and [[deny]] rules"));
+                    continue;
+                }
+            };
+            has_allow |= effect == Effect::Allow;
+            let name = key.get_ref();
+            match item.get_ref() {
+                DeValue::Array(items) => {
+                    for item in items {
+                        match item.get_ref() {
+                            DeValue::Table(table) => list.extend(self.rule(effect, &item.span(), table)),
+                            other => {
+                                let found = other.type_str();
+                                self.error(item.span(), &format!("expected a [[{name}]] rule, found {}", a(found)));
+                            }
+                        }
+                    }
+                    has_allow &= effect != Effect::Allow || !items.is_empty();
+                    list.sort_by_key(Rule::combined_conditions);
+                }
+                DeValue::Table(_) => {
+                    let reason = format!("`[{name}]` has one bracket too few; a rule begins with [[{name}]]");
+                    self.error(key.span(), &reason);
+                }
+                other => {
+                    let found = other.type_str();
+                    self.error(item.span(), &format!("expected [[{name}]] rules, found {}", a(found)));
+                }
+            }
+        }
+        if !has_allow && self.errors.is_empty() {
+            self.error(0..0, "no [[allow]] rule; nobody could call anything");
+        }
+        rules
+    }
+
+    /// Notes a mistake in the TOML itself. One for each line is enough, because the others follow
+    /// from it.
+    fn syntax_error(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or_default();
+        let line = line_of(self.toml, span.start);
+        if self.errors.iter().any(|earlier| earlier.line == line) {
+            return;
+        }
+        let text = self.toml.lines().nth(line as usize - 1).unwrap_or_default();
+        match unquoted_capture(text) {
+            Some(value) => self.error(span, &format!("a value is in quotes; write \"{value}\" instead of {value}")),
+            None => self.error(span, error.message()),
+        }
+    }
+
+    fn rule(&mut self, effect: Effect, span: &Range<usize>, table: &DeTable<'t>) -> Option<Rule> {
+        let errors_before = self.errors.len();
+        let line = line_of(self.toml, span.start);
+        let (mut name, mut apis, mut stages) = (None, Vec::new(), Vec::new());
+        let (mut when, mut routes) = (Vec::new(), None);
+        for (key, item) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = self.name(item),
+                "api" => apis = self.names(item, "api", "ids of APIs, such as \"a1b2c3d4e5\"", is_api_id),
+                "stage" => stages = self.names(item, "stage", "names of stages, such as \"prod\"", is_stage_name),
+                "when" => when = self.when(item),
+                "routes" => routes = Some(item),
+                other => {
+                    let reason = format!("unknown key `{other}`; a rule has `routes`, `when`, `stage`, `api`, `name`");
+                    self.error(key.span(), &reason);
+                }
+            }
+        }
+        // Without the captures of a condition that is wrong, its routes would look wrong too.
+        let when_is_good = self.errors.len() == errors_before;
+        let sorted = |condition| Condition::captures(condition).collect::<BTreeSet<_>>();
+        let captures: Vec<&str> = when.iter().flat_map(sorted).collect();
+        let mut shared_captures = BTreeSet::new();
+        let mut route_captures: Vec<String> = Vec::new();
+        let texts = match routes {
+            Some(item) => self.route_texts(item),
+            None => {
+                self.error(span.clone(), "the rule has no `routes`; expected one `METHOD /path` or more");
+                Vec::new()
+            }
+        };
+        let in_routes: BTreeSet<String> = texts.iter().flat_map(|(text, _)| Route::captures(text)).collect();
+        for (number, capture) in captures.iter().enumerate() {
+            let is_first = captures.iter().position(|other| other == capture) == Some(number);
+            if !is_first {
+                shared_captures.insert((*capture).to_owned());
+            } else if in_routes.contains(*capture) {
+                route_captures.push((*capture).to_owned());
+            }
+        }
+        let known: Vec<&str> =
+            if when_is_good { route_captures.iter().map(String::as_str).collect() } else { Vec::new() };
+        let mut routes = Vec::new();
+        for (text, span) in texts {
+            match Route::parse(text, &known, &stages) {
+                Ok(route) => routes.push(route),
+                Err(RouteError::UnknownCapture(_)) if !when_is_good => {}
+                Err(error) => self.error(span, &format!("the route `{text}` {error}")),
+            }
+        }
+        if effect == Effect::Deny {
+            // A denial must hold for both spellings of a path.
+            let other_ends: Vec<_> = routes.iter().filter_map(Route::other_end).collect();
+            routes.extend(other_ends);
+        }
+        let name = RuleName { line, effect, name };
+        let rule = Rule { name, apis, stages, when, routes, route_captures, shared_captures };
+        (self.errors.len() == errors_before).then_some(rule)
+    }
+
+    fn name(&mut self, item: &Item<'t>) -> Option<String> {
+        const ACCEPTED: &str = "1 to 64 bytes without control characters, `\"` and `\\`, and not `line` with a number";
+        let Some(name) = item.get_ref().as_str() else {
+            let found = a(item.get_ref().type_str());
+            self.error(item.span(), &format!("`name` is {found}; expected a string"));
+            return None;
+        };
+        let is_like_a_line =
+            name.strip_prefix("line ").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()));
+        // It goes into the log line, which is bounded, as it is.
+        let has_odd = name.contains(|c: char| c.is_control() || c == '"' || c == '\\');
+        if name.trim().is_empty() || name.len() > 64 || has_odd || is_like_a_line {
+            self.error(item.span(), &format!("the name `{name}` cannot be used; expected {ACCEPTED}"));
+        } else if !self.names.insert(name.to_owned()) {
+            self.error(
+                item.span(),
+                &format!("the name `{name}` is used twice; the log could not tell the rules apart"),
+            );
+        }
+        Some(name.to_owned())
+    }
+
+    /// A string or an array of strings, none of them wrong.
+    fn names(&mut self, item: &Item<'t>, key: &str, accepted: &str, is_good: fn(&str) -> bool) -> Vec<String> {
+        let mut names = Vec::new();
+        for (text, span) in self.texts(item, &format!("`{key}`"), accepted) {
+            if is_good(text) {
+                names.push(text.to_owned());
+            } else {
+                self.error(span, &format!("`{key}` has `{text}`; expected {accepted}, compared whole"));
+            }
+        }
+        names
+    }
+
+    /// The texts of a string or of an array of strings. An empty array is a mistake.
+    fn texts<'i>(&mut self, item: &'i Item<'t>, what: &str, expected: &str) -> Vec<(&'i str, Range<usize>)> {
+        let items = match item.get_ref() {
+            DeValue::String(text) => return vec![(text.as_ref(), item.span())],
+            DeValue::Array(items) => items,
+            other => {
+                self.error(item.span(), &format!("{what} is {}; expected {expected}", a(other.type_str())));
+                return Vec::new();
+            }
+        };
+        if items.is_empty() {
+            self.error(item.span(), &format!("{what} is an empty list; expected {expected}"));
+        }
+        let mut texts = Vec::new();
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push((text.as_ref(), item.span())),
+                other => {
+                    self.error(item.span(), &format!("{what} has {}; expected {expected}", a(other.type_str())));
+                }
+            }
+        }
+        texts
+    }
+
+    fn route_texts<'i>(&mut self, item: &'i Item<'t>) -> Vec<(&'i str, Range<usize>)> {
+        if let DeValue::String(text) = item.get_ref() {
+            self.error(item.span(), &format!("`routes` is a string; write a list: routes = [\"{text}\"]"));
+            return Vec::new();
+        }
+        self.texts(item, "`routes`", "a list of `METHOD /path`")
+    }
+
+    fn when(&mut self, item: &Item<'t>) -> Vec<Condition> {
+        let DeValue::Table(table) = item.get_ref() else {
+            let found = a(item.get_ref().type_str());
+            self.error(item.span(), &format!("`when` is {found}; expected claims, such as {{ groups = \"STAFF\" }}"));
+            return Vec::new();
+        };
+        if table.is_empty() {
+            self.error(item.span(), "`when` names no claim; leave it out to mean any valid token");
+        }
+        let mut when = Vec::new();
+        for (key, item) in table {
+            let claim = key.get_ref().as_ref();
+            match ClaimName::parse(claim) {
+                Ok(claim_name) => {
+                    let tests = self.tests(claim, item);
+                    let condition = |test| Condition { claim: claim.to_owned(), claim_name: claim_name.clone(), test };
+                    when.extend(tests.into_iter().map(condition));
+                }
+                Err(error) => self.error(key.span(), &format!("the claim `{claim}` {error}")),
+            }
+        }
+        when
+    }
+
+    /// What `when` says about one claim. Several tests must all hold.
+    fn tests(&mut self, claim: &str, item: &Item<'t>) -> Vec<Test> {
+        let what = format!("`when.{claim}`");
+        let DeValue::Table(table) = item.get_ref() else {
+            let errors_before = self.errors.len();
+            let patterns = self.patterns(claim, item);
+            if self.errors.len() == errors_before {
+                self.check_same_captures(&what, item.span(), &patterns);
+            }
+            return if patterns.is_empty() { Vec::new() } else { vec![Test::AnyOf(patterns)] };
+        };
+        let mut entries = table.iter();
+        let (Some((key, inner)), None) = (entries.next(), entries.next()) else {
+            self.error(item.span(), &format!("{what} expects one of {{ all = […] }} and {{ present = … }}"));
+            return Vec::new();
+        };
+        match (key.get_ref().as_ref(), inner.get_ref()) {
+            ("all", DeValue::Array(_)) => {
+                self.patterns(claim, inner).into_iter().map(|pattern| Test::AnyOf(vec![pattern])).collect()
+            }
+            ("all", other) => {
+                let found = a(other.type_str());
+                self.error(inner.span(), &format!("{what} `all` is {found}; expected a list of patterns"));
+                Vec::new()
+            }
+            ("present", DeValue::Boolean(present)) => vec![Test::Present(*present)],
+            ("present", other) => {
+                let found = a(other.type_str());
+                self.error(inner.span(), &format!("{what} `present` is {found}; expected true or false"));
+                Vec::new()
+            }
+            (other, _) => {
+                let reason = format!(
+                    "{what} has `{other}`; expected a pattern, a list, {{ all = […] }} or {{ present = … }}; a claim inside of a claim is \"/{claim}/{other}\""
+                );
+                self.error(key.span(), &reason);
+                Vec::new()
+            }
+        }
+    }
+
+    fn patterns(&mut self, claim: &str, item: &Item<'t>) -> Vec<Pattern> {
+        let mut patterns = Vec::new();
+        let expected = "a string or a list of strings; a number or a boolean is written as text, such as \"5\"";
+        for (text, span) in self.texts(item, &format!("`when.{claim}`"), expected) {
+            match Pattern::parse(text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.error(span, &format!("`when.{claim}` pattern `{text}` {error}")),
+            }
+        }
+        patterns
+    }
+
+    fn check_same_captures(&mut self, what: &str, span: Range<usize>, patterns: &[Pattern]) {
+        let mut sets = patterns.iter().map(|pattern| pattern.captures().collect::<BTreeSet<_>>());
+        let first = sets.next();
+        if sets.any(|set| Some(set) != first) {
+            self.error(span, &format!("{what} lists patterns with different captures; write a rule for each"));
+        }
+    }
+}
+
+/// A TOML type with its article.
+fn a(type_name: &str) -> String {
+    let article = if type_name.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {type_name}")
+}
+
+/// An API's id. AWS makes it.
+fn is_api_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+/// Source: API Gateway API reference, "CreateStage".
+fn is_stage_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// A `{capture}` as the whole value in a line, without quotes.
+fn unquoted_capture(line: &str) -> Option<&str> {
+    line.match_indices('{').find_map(|(start, _)| {
+        let before = line.get(..start)?.trim_end();
+        let rest = line.get(start + 1..)?;
+        let end = rest.find('}')?;
+        let name = rest.get(..end)?;
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_name && before.ends_with(['=', '[', ','])).then(|| line.get(start..start + end + 2))?
+    })
 }
 
 fn line_of(text: &str, offset: usize) -> u32 {
@@ -219,66 +520,240 @@ fn line_of(text: &str, offset: usize) -> u32 {
 mod tests {
     use super::*;
 
+    fn error(toml: &str) -> RulesError {
+        let RulesErrors(mut errors) = Rules::parse(toml).unwrap_err();
+        assert_eq!(errors.len(), 1, "{toml}: {errors:?}");
+        errors.remove(0)
+    }
+
     #[test]
     fn an_error_says_what_is_wrong_and_where() {
-        let whole = "[[allow]]\nroutes = ['GET /a']\n";
+        let when = |when: &str| format!("[[allow]]\nwhen = {{ {when} }}\nroutes = ['GET /a']");
+        let routes = |routes: &str| format!("[[allow]]\nroutes = [{routes}]");
+        let with = |line: &str| format!("[[allow]]\nroutes = ['GET /a']\n{line}");
+        let (patterns, texts) = (
+            "a string or a list of strings; a number or a boolean is written as text, such as \"5\"",
+            "a list of `METHOD /path`",
+        );
         for (toml, line, reason) in [
-            ("", 1, "no [[allow]] rule; nobody could call anything"),
-            ("[[deny]]\nroutes = ['GET /a']", 1, "no [[allow]] rule; nobody could call anything"),
-            ("[[allow]]\nroutes = []", 1, "`routes` is empty; expected one `METHOD /path` or more"),
-            ("\n[[allow]]\nwhen = { uid = 'x' }", 2, "missing field `routes`"),
-            ("[[allow]]\nroute = ['GET /a']", 2, "unknown field `route`, expected `when` or `routes`"),
-            ("[[alow]]\nroutes = ['GET /a']", 1, "unknown field `alow`, expected `allow` or `deny`"),
+            (String::new(), 1, "no [[allow]] rule; nobody could call anything".to_owned()),
+            ("[[deny]]\nroutes = ['GET /a']".to_owned(), 1, "no [[allow]] rule; nobody could call anything".to_owned()),
+            ("allow = []".to_owned(), 1, "no [[allow]] rule; nobody could call anything".to_owned()),
+            (routes(""), 2, format!("`routes` is an empty list; expected {texts}")),
+            (routes("5"), 2, format!("`routes` has an integer; expected {texts}")),
+            ("[[allow]]\nroutes = { a = 1 }".to_owned(), 2, format!("`routes` is a table; expected {texts}")),
             (
-                "[[allow]]\nroutes = [\n  'GET /a',\n  'FETCH /b',\n]",
+                "[[allow]]\nroutes = 'GET /a'".to_owned(),
+                2,
+                "`routes` is a string; write a list: routes = [\"GET /a\"]".to_owned(),
+            ),
+            (
+                "\n[[allow]]\nwhen = { uid = 'x' }".to_owned(),
+                2,
+                "the rule has no `routes`; expected one `METHOD /path` or more".to_owned(),
+            ),
+            (
+                with("route = ['GET /b']"),
+                3,
+                "unknown key `route`; a rule has `routes`, `when`, `stage`, `api`, `name`".to_owned(),
+            ),
+            (
+                with("[[alow]]\nroutes = ['GET /a']"),
+                3,
+                "unknown key `alow`; a file has [[allow]] and [[deny]] rules".to_owned(),
+            ),
+            (
+                "[allow]\nroutes = ['GET /a']".to_owned(),
+                1,
+                "`[allow]` has one bracket too few; a rule begins with [[allow]]".to_owned(),
+            ),
+            ("deny = 5\n[[allow]]\nroutes = ['GET /a']".to_owned(), 1, "expected [[deny]] rules, found an integer".to_owned()),
+            ("allow = ['GET /a']".to_owned(), 1, "expected a [[allow]] rule, found a string".to_owned()),
+            (
+                routes("\n  'GET /a',\n  'FETCH /b',\n"),
                 4,
-                "the route `FETCH /b` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY",
+                "the route `FETCH /b` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY".to_owned(),
             ),
+            (routes("'GET /{x}'"), 2, "the route `GET /{x}` uses `{x}`, which no pattern in `when` captures".to_owned()),
             (
-                "[[allow]]\nroutes = ['GET /{x}']",
+                routes("'GET /{proxy+}'"),
                 2,
-                "the route `GET /{x}` uses `{x}`, which no pattern in `when` captures",
+                "the route `GET /{proxy+}` has `{proxy+}`, as API Gateway writes it; write `*`".to_owned(),
             ),
             (
-                "[[allow]]\nwhen = {}\nroutes = ['GET /a']",
-                1,
-                "`when` names no claim; leave it out to mean any valid token",
-            ),
-            (
-                "[[allow]]\nwhen = { uid = 7 }\nroutes = ['GET /a']",
+                with("stage = ['dev', 'prod']").replace("/a", "/prod/orders"),
                 2,
-                "`when.uid` is of type integer; expected a string or an array of strings",
+                "the route `GET /prod/orders` starts with the rule's stage; a path has no stage, so write `GET /orders`".to_owned(),
             ),
+            (when(""), 2, "`when` names no claim; leave it out to mean any valid token".to_owned()),
             (
-                "[[allow]]\nwhen = { uid = [] }\nroutes = ['GET /a']",
+                with("when = 'everyone'"),
+                3,
+                "`when` is a string; expected claims, such as { groups = \"STAFF\" }".to_owned(),
+            ),
+            (when("uid = 7"), 2, format!("`when.uid` is an integer; expected {patterns}")),
+            (when("uid = []"), 2, format!("`when.uid` is an empty list; expected {patterns}")),
+            (when("uid = ['a', true]"), 2, format!("`when.uid` has a boolean; expected {patterns}")),
+            (when("uid = { all = [] }"), 2, format!("`when.uid` is an empty list; expected {patterns}")),
+            (
+                when("uid = { all = 'a' }"),
                 2,
-                "`when.uid` is an empty list; expected a string or an array of strings",
+                "`when.uid` `all` is a string; expected a list of patterns".to_owned(),
             ),
             (
-                "[[allow]]\nwhen = { uid = ['a', 7] }\nroutes = ['GET /a']",
+                when("uid = { present = 'yes' }"),
                 2,
-                "`when.uid` holds something else; expected a string or an array of strings",
+                "`when.uid` `present` is a string; expected true or false".to_owned(),
             ),
             (
-                "[[allow]]\nwhen = { uid = ['a', '{x}'] }\nroutes = ['GET /a']",
+                when("uid = { present = true, all = ['a'] }"),
                 2,
-                "`when.uid` lists patterns with different captures; each must bind the same ones",
+                "`when.uid` expects one of { all = […] } and { present = … }".to_owned(),
             ),
             (
-                "[[allow]]\nwhen = { a = '{x}', b = '{x}' }\nroutes = ['GET /{x}']",
-                1,
-                "`{x}` is captured from two claims; a capture is bound once",
-            ),
-            (
-                "[[allow]]\nwhen = { a = '{x' }\nroutes = ['GET /a']",
+                when("app = { roles = 'admin' }"),
                 2,
-                "`when.a` pattern `{x` has a brace that is not closed or not opened; expected text and {capture}s",
+                "`when.app` has `roles`; expected a pattern, a list, { all = […] } or { present = … }; a claim inside of a claim is \"/app/roles\"".to_owned(),
+            ),
+            (
+                when("uid = ['a', '{x}']"),
+                2,
+                "`when.uid` lists patterns with different captures; write a rule for each".to_owned(),
+            ),
+            (
+                when("a = '{x'"),
+                2,
+                "`when.a` pattern `{x` has a brace that is not closed or not opened; expected text and {capture}s".to_owned(),
+            ),
+            (
+                when("groups = 'SUSPENDED-*'"),
+                2,
+                "`when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture: \"SUSPENDED-{any}\"".to_owned(),
+            ),
+            (
+                when("groups = '*'"),
+                2,
+                "`when.groups` pattern `*` has a `*`, and values are compared whole; for any value, write { present = true }".to_owned(),
+            ),
+            (
+                when("groups = '^team-[a-z]+$'"),
+                2,
+                "`when.groups` pattern `^team-[a-z]+$` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`".to_owned(),
+            ),
+            (
+                when("scope = 'a'"),
+                2,
+                "the claim `scope` is not a name that can be used; write `scopes`, which is `scp` or else `scope`".to_owned(),
+            ),
+            (
+                when("'/a/~x' = 'a'"),
+                2,
+                "the claim `/a/~x` has a `~` that is not `~0` (a `~`) or `~1` (a `/`), see RFC 6901".to_owned(),
+            ),
+            (when("'' = 'a'"), 2, "the claim `` has no name".to_owned()),
+            (when("uid = {uid}"), 2, "a value is in quotes; write \"{uid}\" instead of {uid}".to_owned()),
+            (with("stage = 'a/b'"), 3, "`stage` has `a/b`; expected names of stages, such as \"prod\", compared whole".to_owned()),
+            (with("stage = '*'"), 3, "`stage` has `*`; expected names of stages, such as \"prod\", compared whole".to_owned()),
+            (with("api = []"), 3, "`api` is an empty list; expected ids of APIs, such as \"a1b2c3d4e5\"".to_owned()),
+            (with("api = 'My API'"), 3, "`api` has `My API`; expected ids of APIs, such as \"a1b2c3d4e5\", compared whole".to_owned()),
+            (with("name = 5"), 3, "`name` is an integer; expected a string".to_owned()),
+            (
+                with("name = 'line 12'"),
+                3,
+                "the name `line 12` cannot be used; expected 1 to 64 bytes without control characters, `\"` and `\\`, and not `line` with a number".to_owned(),
+            ),
+            (
+                with("name = 'x'\n[[deny]]\nname = 'x'\nroutes = ['GET /a']"),
+                5,
+                "the name `x` is used twice; the log could not tell the rules apart".to_owned(),
             ),
         ] {
-            let error = Rules::parse(toml).unwrap_err();
-            assert_eq!((error.line, error.reason.as_str()), (line, reason), "{toml}");
-            assert!(Rules::parse(whole).is_ok());
+            let error = error(&toml);
+            assert_eq!((error.line, error.reason.as_str()), (line, reason.as_str()), "{toml}");
         }
+    }
+
+    #[test]
+    fn what_is_like_a_mistake_can_be_right() {
+        for rest in [
+            "name = 'line'",
+            "name = 'line 1a'",
+            "name = 'lines 12'",
+            "name = 'ä ()'",
+            "stage = 'v1_x-y'\napi = ['a1b2c3d4e5', '0']",
+            "when = { groups = ['C++ (EU)', 'a.b', 'R&D?', 'x|y', '[ops]', 'CORP\\dev', '$5', 'a^b', '(x)', 'scopes'] }",
+            "when = { 'https://example.com/groups' = 'x', '/' = 'y', scopes = 'z', '/scopes' = 'w' }",
+            "when = { a = { all = ['{x}-a', '{x}-b'] }, b = '{x}', c = { present = false } }",
+            "when = { a = '{userId}', B = '{X_1}' }",
+        ] {
+            let toml = format!("[[allow]]\nroutes = ['GET /a', 'GET /b/']\n{rest}\n");
+            assert!(Rules::parse(&toml).is_ok(), "{rest}: {:?}", Rules::parse(&toml));
+        }
+        let longest =
+            |bytes: usize| Rules::parse(&format!("[[allow]]\nroutes = ['GET /a']\nname = '{}'", "n".repeat(bytes)));
+        assert!(longest(64).is_ok() && longest(65).is_err());
+        for name in ["", " ", "a\tb", "a\"b", "a\\b"] {
+            let name = serde_json::to_string(name).unwrap();
+            assert!(Rules::parse(&format!("[[allow]]\nroutes = ['GET /a']\nname = {name}")).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_in_the_order_of_the_file() {
+        let toml = "x = 1
+[[deny]]
+when = { scp = 'a', groups = ['A*', 'B'], uid = '{u}' }
+routes = ['GET /{u}', 'GET /{other}', 'get /a']
+[[allow]]
+when = { uid = '{u}', groups = 5 }
+routes = ['GET //', 'GET /{v}']
+[[allow]]
+name = ''
+";
+        let RulesErrors(errors) = Rules::parse(toml).unwrap_err();
+        let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
+        // The captures of a rule with a wrong `when` are not known, so they are not checked.
+        assert_eq!(lines, [1, 3, 3, 4, 6, 7, 8, 9], "{errors:#?}");
+        let text = RulesErrors(errors).to_string();
+        assert!(text.starts_with("line 1: unknown key `x`; ") && text.contains("; line 3: "), "{text}");
+    }
+
+    #[test]
+    fn a_syntax_error_is_reported_once_for_each_line() {
+        let toml = "[[allow]]\nwhen = { uid = {uid} }\nroutes = [GET /users/{uid}]\n";
+        let RulesErrors(errors) = Rules::parse(toml).unwrap_err();
+        let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
+        assert_eq!(lines, [2, 3], "{errors:#?}");
+        for (line, capture) in [
+            ("a = {uid}", Some("{uid}")),
+            ("a = [ {x1}, 'b']", Some("{x1}")),
+            ("a = '{uid}'", None),
+            ("a = {}", None),
+            ("a = { b = 1 }", None),
+            ("a = {uid", None),
+            ("{uid}", None),
+        ] {
+            assert_eq!(unquoted_capture(line), capture, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_utf_8() {
+        let text = "[[allow]]\nroutes = ['GET /a'] # é\n";
+        assert_eq!(Rules::text(text.as_bytes().to_vec()).unwrap(), text);
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let marked = [&[0xff, 0xfe], little.as_slice()].concat();
+        let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+        for utf_16 in [little, marked, big, b"\xff\xfe".to_vec(), b"\xfe\xff".to_vec()] {
+            let error = Rules::text(utf_16).unwrap_err().to_string();
+            assert!(
+                error.starts_with("line 1: the file is UTF-16, as PowerShell writes it; save it as UTF-8"),
+                "{error}"
+            );
+        }
+        let error = Rules::text(b"\xe9".to_vec()).unwrap_err().to_string();
+        assert_eq!(error, "line 1: the file is not UTF-8; save it as UTF-8");
+        assert!(Rules::parse(&format!("\u{feff}{text}")).is_ok(), "a byte order mark of UTF-8");
     }
 
     #[test]
@@ -286,19 +761,21 @@ mod tests {
         let good = "[[allow]]\nroutes = ['GET /a']\n#";
         let padded = |bytes: usize| good.to_owned() + &"x".repeat(bytes - good.len());
         assert!(Rules::parse(&padded(102_400)).is_ok());
-        let error = Rules::parse(&padded(102_401)).unwrap_err();
+        let error = error(&padded(102_401));
         assert_eq!(error.to_string(), "line 1: the file has 102401 bytes; at most 102400 are accepted");
     }
 
     #[test]
-    fn a_rule_is_named_by_its_place() {
-        let rule = |effect| format!("# x\n[[{effect}]]\nroutes = ['GET /a']\n");
-        let rules = Rules::parse(&["allow", "deny", "allow", "deny"].map(rule).concat()).unwrap();
+    fn a_rule_has_a_name_or_its_line() {
+        let rule = |effect, name| format!("# x\n[[{effect}]]\nroutes = ['GET /a']\n{name}\n");
+        let toml = [rule("allow", "name = 'first'"), rule("deny", ""), rule("allow", ""), rule("deny", "name = 'é'")];
+        let rules = Rules::parse(&toml.concat()).unwrap();
         let names = |rules: &[Rule]| rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(&rules.allow), ["allow[1]:2", "allow[2]:8"]);
-        assert_eq!(names(&rules.deny), ["deny[1]:5", "deny[2]:11"]);
-        assert_eq!(serde_json::to_string(&rules.deny[1].name).unwrap(), "\"deny[2]:11\"");
-        assert!(rules.allow[0].name < rules.allow[1].name);
+        assert_eq!(names(&rules.allow), ["first", "line 10"]);
+        assert_eq!(names(&rules.deny), ["line 6", "é"]);
+        assert_eq!(serde_json::to_string(&rules.deny[0].name).unwrap(), "\"line 6\"");
+        assert!(rules.allow[0].name < rules.deny[0].name && rules.deny[0].name < rules.allow[1].name);
+        assert_eq!(rules.allow[1].name.effect, Effect::Allow);
     }
 
     #[test]
@@ -325,7 +802,7 @@ mod tests {
             (6, "when = { groups = 'team-{team}', uid = '{uid}' ", 6..=7),
             (6, "when = { groups = { a = '{team}' }, uid = '{uid}' }", 5..=7),
             (6, "when = 'everyone'", 5..=7),
-            (6, "when = { groups = '{team}{uid}' }", 5..=7),
+            (6, "when = { groups = '{team}{uid}' }", 6..=6),
             (6, "when = { groups = 'team-team}', uid = '{uid}' }", 5..=7),
             (6, "when = { groups = 'team-{}', uid = '{uid}' }", 5..=7),
             (6, "when = { groups = 'team-{team}' }", 5..=7),
@@ -340,8 +817,10 @@ mod tests {
         ] {
             let mut toml = GOOD;
             toml[line - 1] = text;
-            let error = Rules::parse(&toml.join("\n")).unwrap_err();
-            assert!(lines.contains(&error.line) && !error.reason.contains('\n'), "{text}: {error}");
+            let RulesErrors(errors) = Rules::parse(&toml.join("\n")).unwrap_err();
+            for error in errors {
+                assert!(lines.contains(&error.line) && !error.reason.contains('\n'), "{text}: {error}");
+            }
         }
     }
 }

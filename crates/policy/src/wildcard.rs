@@ -33,18 +33,24 @@ pub(super) fn matches(mut pattern: &str, mut text: &str) -> bool {
     }
 }
 
-/// Whether a resource matches, of which only the last character may be a `*`, and none a `?`.
+/// Whether a resource without `?` matches. Most have no `*`, or only one at the end.
 pub(super) fn covers(resource: &str, text: &str) -> bool {
-    match resource.strip_suffix('*') {
-        Some(start) => text.starts_with(start),
+    match resource.split_once('*') {
         None => text == resource,
+        Some((start, "")) => text.starts_with(start),
+        Some((start, _)) => text.starts_with(start) && matches(resource, text),
     }
 }
 
-/// Whether any text matches both `pattern` and `resource`. Each may have a `*` as its last
-/// character only, and only `pattern` may have `?`.
+/// Whether some text can match both `pattern` and `resource`. `pattern` may have `?`, and a `*` as
+/// its last character; `resource` may have `*`. If both have wildcards, only the text before the
+/// first `*` of `resource` is compared, so the result can be `true` without such a text.
 pub(super) fn overlap(pattern: &str, resource: &str) -> bool {
-    let (pattern_start, resource_start) = (pattern.strip_suffix('*'), resource.strip_suffix('*'));
+    if !pattern.contains(['?', '*']) {
+        return covers(resource, pattern);
+    }
+    let pattern_start = pattern.strip_suffix('*');
+    let resource_start = resource.split_once('*').map(|(start, _)| start);
     let mut pattern_chars = pattern_start.unwrap_or(pattern).chars();
     let mut resource_chars = resource_start.unwrap_or(resource).chars();
     loop {
@@ -71,9 +77,29 @@ mod tests {
             ("GET/a/*", "GET/a/", true),
             ("GET/a/*", "GET/a/b/*", true),
             ("GET/a/*", "GET/a", false),
+            ("GET/a/*/b", "GET/a/x/b", true),
+            ("GET/a/*/b", "GET/a/x/y/b", true),
+            ("GET/a/*/b", "GET/a/x/bc", false),
+            ("GET/a/*/b", "GET/b/x/b", false),
+            ("GET/*/b/*", "GET/x/b/y", true),
+            ("GET/*/b/*", "GET/x/c/y", false),
         ] {
             assert_eq!(covers(resource, text), expected, "{resource} {text}");
             assert_eq!(matches(resource, text), expected, "{resource} {text}");
+        }
+    }
+
+    #[test]
+    fn two_wildcards_can_overlap_less_than_their_starts() {
+        for (pattern, resource, expected) in [
+            ("a/b", "a/*/c", false),
+            ("a/b/c", "a/*/c", true),
+            ("a/?/d", "a/*/c", true),
+            ("b/?/c", "a/*/c", false),
+            ("a*", "a/*/c", true),
+            ("b*", "a/*/c", false),
+        ] {
+            assert_eq!(overlap(pattern, resource), expected, "{pattern} {resource}");
         }
     }
 

@@ -30,6 +30,12 @@ impl Work {
         Self { matching: 300_000, combining: 150_000, writing: 250_000 }
     }
 
+    /// Pays for parsing a claim to find what a JSON Pointer leads to.
+    #[must_use]
+    pub(super) fn read(&mut self, json: &str) -> bool {
+        pay(&mut self.matching, 20 + json.len() / 2)
+    }
+
     /// Pays for comparing one value with the text at a pattern's start and end.
     #[must_use]
     pub(super) fn compare(&mut self) -> bool {
@@ -52,8 +58,14 @@ impl Work {
 
     /// Pays for a look at one route with one set of bindings.
     #[must_use]
-    pub(super) fn look_at(&mut self, pieces: usize, captures: usize) -> bool {
-        pay(&mut self.writing, 4 + pieces * captures / 4)
+    pub(super) fn look_at(&mut self, pieces: usize) -> bool {
+        pay(&mut self.writing, 4 + pieces)
+    }
+
+    /// Pays for the encoding of values in a path.
+    #[must_use]
+    pub(super) fn spell(&mut self, path: &str) -> bool {
+        pay(&mut self.writing, path.len() / 2)
     }
 
     /// Pays for one resource with this path: for writing it, sorting it and rendering it.
@@ -80,23 +92,28 @@ mod tests {
         let mut work = Work { matching: 1_000, combining: 1_000, writing: 1_000 };
         assert!(work.compare());
         assert_eq!(work.matching, 999);
+        assert!(work.read("12345678"));
+        assert_eq!(work.matching, 999 - (20 + 4));
+        work.matching = 999;
         assert!(work.split("12345678", 3));
         assert_eq!(work.matching, 999 - (40 + 30 + 4));
         assert_eq!(work.combine(4, 3), 4);
         assert_eq!(work.combining, 1_000 - 4 * (10 + 6));
-        assert!(work.look_at(6, 2));
-        assert_eq!(work.writing, 1_000 - (4 + 3));
+        assert!(work.look_at(6));
+        assert_eq!(work.writing, 1_000 - (4 + 6));
         assert!(work.write("/12345678"));
-        assert_eq!(work.writing, 993 - (10 + 4));
+        assert_eq!(work.writing, 990 - (10 + 4));
+        assert!(work.spell("/12345678"));
+        assert_eq!(work.writing, 976 - 4);
     }
 
     #[test]
     fn what_cannot_be_paid_takes_nothing() {
         let mut work = Work { matching: 40, combining: 40, writing: 10 };
-        assert!(!work.split("", 1));
+        assert!(!work.split("", 1) && !work.read(&"x".repeat(42)));
         assert_eq!((work.combine(5, 1), work.combining), (3, 4));
         assert_eq!((work.combine(1, 0), work.combining), (0, 4));
-        assert!(!work.write("/a") && work.write("/") && !work.look_at(1, 1));
+        assert!(!work.write("/a") && work.write("/") && !work.look_at(1) && !work.spell("/a"));
         assert_eq!(work, Work { matching: 40, combining: 4, writing: 0 });
     }
 }
