@@ -877,7 +877,7 @@ async fn a_file_in_another_encoding_is_refused_with_its_name() {
     failures.report();
 }
 
-/// The lines at WARN, without what differs from call to call.
+/// The lines at WARN.
 fn warnings(lines: &[String]) -> Vec<Value> {
     let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["level"] == "WARN").collect()
@@ -910,6 +910,21 @@ async fn a_policy_that_is_cut_is_a_warning() {
     let found = policy(&fewer, &many, &of(0)).await;
     assert!((0..60).all(|tenant| found.allows(&arn(&of(tenant)))));
     assert_eq!(warnings(&fewer.stop().await), Vec::<Value>::new(), "fewer routes fit");
+}
+
+#[tokio::test]
+async fn a_cut_policy_is_a_warning_in_text_too() {
+    let env = pinned().with("AWS_LAMBDA_LOG_FORMAT", "Text").with("POLICY_MAX_BYTES", "8192");
+    let authorizer = Authorizer::start(&env).await;
+    let tenants: Vec<_> = (0..60).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect();
+    let routes = policy(&authorizer, &json!({ "tenants": tenants }), "GET /apps").await.allow.len();
+    let lines = authorizer.stop().await;
+    let [_start, decision, cut] = &lines[..] else { panic!("{lines:#?}") };
+    let left_out = decision.split(' ').find(|member| member.starts_with("resources_left_out=")).unwrap();
+    let (_, after_the_time) = cut.split_once(' ').unwrap();
+    let id = "00000000-0000-4000-8000-000000000001";
+    let expected = format!("WARN policy_cut policies_cut=1 routes={routes} {left_out} request_id=\"{id}\"");
+    assert_eq!(after_the_time.trim_start(), expected);
 }
 
 /// The stanzas of the cookbook. Each begins with a line `# need | path in API Gateway`.
