@@ -559,6 +559,9 @@ async fn the_rules_grant_what_each_need_says() {
 /// Values and their spellings in a path, as `encodeURIComponent` of JavaScript writes them.
 #[tokio::test]
 async fn a_value_has_its_spellings_or_grants_nothing() {
+    const ALLOW: &str = "[[allow]]\nwhen = { v = '{v}' }\nroutes = ['GET /p/{v}']\n";
+    const DENY: &str =
+        "[[allow]]\nroutes = ['GET /open', 'GET /p/*']\n[[deny]]\nwhen = { v = '{v}' }\nroutes = ['GET /p/{v}']\n";
     let longest = "a".repeat(128);
     let longest_spaced = format!("{}b", "a ".repeat(63) + "a");
     let usable: [(&str, &[&str]); 18] = [
@@ -625,9 +628,6 @@ async fn a_value_has_its_spellings_or_grants_nothing() {
         "\u{202e}a",
         &too_long,
     ];
-    const ALLOW: &str = "[[allow]]\nwhen = { v = '{v}' }\nroutes = ['GET /p/{v}']\n";
-    const DENY: &str =
-        "[[allow]]\nroutes = ['GET /open', 'GET /p/*']\n[[deny]]\nwhen = { v = '{v}' }\nroutes = ['GET /p/{v}']\n";
     let mut failures = Failures::default();
     let (mut allow, mut deny) = (Vec::new(), Vec::new());
     for (value, spellings) in usable {
@@ -932,14 +932,14 @@ fn cookbook() -> Vec<String> {
     let page = include_str!("../../docs/rules.md");
     let (_, cookbook) = page.split_once("\n## Cookbook").unwrap();
     let (cookbook, _) = cookbook.split_once("\n## ").unwrap();
-    let mut stanzas: Vec<String> = Vec::new();
+    let mut stanzas: Vec<Vec<&str>> = Vec::new();
     for line in blocks(cookbook).iter().flat_map(|block| block.lines()) {
         if line.starts_with("# ") && line.contains(" | ") {
-            stanzas.push(String::new());
+            stanzas.push(Vec::new());
         }
-        *stanzas.last_mut().expect("a block begins with a need") += &format!("{line}\n");
+        stanzas.last_mut().expect("a block begins with a need").push(line);
     }
-    stanzas
+    stanzas.into_iter().map(|lines| lines.join("\n")).collect()
 }
 
 /// The blocks of TOML in Markdown.
