@@ -136,8 +136,8 @@ impl Policy {
             let (method, path) =
                 tail(resource, stage)?.split_once('/').ok_or_else(|| format!("no path: {resource}"))?;
             require(METHODS.contains(&method), || format!("no method: {resource}"))?;
-            let is_plain = |segment: &str| segment == "*" || !segment.contains(['*', '?', '$', ' ']);
-            require(path.split('/').all(is_plain), || format!("a wildcard within a segment: {resource}"))?;
+            let is_good = |segment: &str| segment == "*" || !segment.contains(['*', '?', '$', ' ']);
+            require(path.split('/').all(is_good), || format!("a wildcard within a segment: {resource}"))?;
         }
         if policy.allow.is_empty() {
             require(policy.deny == [format!("{stage}/*")], || format!("allows nothing, denies {:?}", policy.deny))?;
@@ -348,10 +348,10 @@ mod tests {
             Policy::read(&json!({ "Version": "2012-10-17", "Statement": statements }), "api/prod", 1_000)
         };
         let long = format!("api/prod/GET/{}", "x".repeat(500));
-        let good = policy(&["api/prod/GET/a", "api/prod/GET/b/*"], &["api/prod/*/..*"]).unwrap();
+        let allow = ["api/prod/GET/*/a", "api/prod/GET/a", "api/prod/GET/b/*"];
+        let good = policy(&allow, &["api/prod/*/..*"]).unwrap();
         assert_eq!(good.verdict("api/prod/GET/b/c"), Verdict::Allowed);
         assert!(policy(&[], &["api/prod/*"]).is_ok());
-        assert!(policy(&["api/prod/GET/*/a"], &[]).is_ok());
         for (allow, deny) in [
             (&["api/prod/GET/b", "api/prod/GET/a"][..], &[][..]),
             (&["api/prod/GET/a", "api/prod/GET/a"], &[]),
@@ -360,7 +360,9 @@ mod tests {
             (&["api/prod/*"], &[]),
             (&["api/prod/GET"], &[]),
             (&["api/prod/GET/a*"], &[]),
-            (&["api/prod/GET/*b/a"], &[]),
+            (&["api/prod/GET/*a/b"], &[]),
+            (&["api/prod/GET/a/**"], &[]),
+            (&["api/prod/GET/a b"], &[]),
             (&["api/prod/GET/${aws:username}"], &[]),
             (&[&long], &[]),
             (&[], &["api/prod/GET/a"]),
