@@ -68,13 +68,13 @@ async fn a_line_names_the_rule_that_decided() {
     let rules = TempFile::new(
         "named.toml",
         "# Rules\n[[allow]]\nroutes = [\"GET /a\"]\n\
-        [[allow]]\nname = \"näme — of two\"\nroutes = [\"GET /a\", \"GET /b\", \"GET /t/*\"]\n\
+        [[allow]]\nname = \"a 'name', of two (2)\"\nroutes = [\"GET /a\", \"GET /b\", \"GET /t/*\"]\n\
         [[deny]]\nwhen = { groups = \"X\" }\nroutes = [\"GET /a\"]\n\
         [[deny]]\nname = \"the last\"\nwhen = { groups = \"{g}Y\" }\nroutes = [\"GET /b\", \"GET /{g}\"]\n",
     );
     let rows = [
         (json!({}), "GET /a", "allowed", Some("line 2")),
-        (json!({}), "GET /b", "allowed", Some("näme — of two")),
+        (json!({}), "GET /b", "allowed", Some("a 'name', of two (2)")),
         (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("line 7")),
         (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("the last")),
         // A Deny that cannot be written denies everything.

@@ -681,7 +681,7 @@ struct Refused {
     good: &'static str,
 }
 
-const REFUSED: [Refused; 27] = [
+const REFUSED: [Refused; 34] = [
     Refused {
         bad: "[[allow]]\nroutes = ['ANY /*']\n[[deny]]\nwhen = { groups = 'SUSPENDED-*' }\nroutes = ['ANY /*']",
         mistakes: "line 4: `when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture: \"SUSPENDED-{any}\"",
@@ -699,13 +699,23 @@ const REFUSED: [Refused; 27] = [
     },
     Refused {
         bad: "[[allow]]\nwhen = { groups = 'ORDERS_.*' }\nroutes = ['GET /a']",
-        mistakes: "line 2: `when.groups` pattern `ORDERS_.*` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`",
+        mistakes: "line 2: `when.groups` pattern `ORDERS_.*` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`, and a list for alternatives",
         good: "[[allow]]\nwhen = { groups = 'ORDERS_.{any}' }\nroutes = ['GET /a']",
     },
     Refused {
         bad: "[[allow]]\nwhen = { groups = '^ORDERS$' }\nroutes = ['GET /a']",
-        mistakes: "line 2: `when.groups` pattern `^ORDERS$` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`",
+        mistakes: "line 2: `when.groups` pattern `^ORDERS$` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`, and a list for alternatives",
         good: "[[allow]]\nwhen = { groups = 'ORDERS' }\nroutes = ['GET /a']",
+    },
+    Refused {
+        bad: "[[allow]]\nroutes = ['ANY /*']\n[[deny]]\nwhen = { groups = 'SUSPENDED|FRAUD' }\nroutes = ['ANY /*']",
+        mistakes: "line 4: `when.groups` pattern `SUSPENDED|FRAUD` looks like a regular expression, and values are compared whole; use text and captures, such as `team-{name}`, and a list for alternatives",
+        good: "[[allow]]\nroutes = ['ANY /*']\n[[deny]]\nwhen = { groups = ['SUSPENDED', 'FRAUD'] }\nroutes = ['ANY /*']",
+    },
+    Refused {
+        bad: "[[allow]]\nwhen = { groups = 'A', groups = 'B' }\nroutes = ['GET /a']",
+        mistakes: "line 2: duplicate key; if all of several values are needed, write { all = [\"A\", \"B\"] }",
+        good: "[[allow]]\nwhen = { groups = { all = ['A', 'B'] } }\nroutes = ['GET /a']",
     },
     Refused {
         bad: "[[allow]]\nwhen = { scope = 'orders:read' }\nroutes = ['GET /a']",
@@ -741,6 +751,26 @@ const REFUSED: [Refused; 27] = [
         bad: "[[allow]]\nroutes = ['GET /a/../b']",
         mistakes: "line 2: the route `GET /a/../b` has the segment `..`; clients and servers remove it, so write the path without it",
         good: "[[allow]]\nroutes = ['GET /a/..x/b']",
+    },
+    Refused {
+        bad: "[[allow]]\nroutes = ['GET /a/%2e%2E/b']",
+        mistakes: "line 2: the route `GET /a/%2e%2E/b` has the segment `%2e%2E`; clients and servers remove it, so write the path without it",
+        good: "[[allow]]\nroutes = ['GET /a/%2e%2Ex/b']",
+    },
+    Refused {
+        bad: "[[allow]]\nroutes = ['GET  /a']",
+        mistakes: "line 2: the route `GET  /a` has white space besides the one space after the method; write white space in a path as %20",
+        good: "[[allow]]\nroutes = ['GET /a%20']",
+    },
+    Refused {
+        bad: "[[allow]]\nroutes = ['/a']",
+        mistakes: "line 2: the route `/a` has no method; write a method, one space and the path, such as `GET /orders`",
+        good: "[[allow]]\nroutes = ['ANY /a']",
+    },
+    Refused {
+        bad: "[[allow]]\nroutes = ['GET https://x/a']",
+        mistakes: "line 2: the route `GET https://x/a` has the path `https://x/a`, which does not start with `/`; write the path without scheme and host",
+        good: "[[allow]]\nroutes = ['GET /a']",
     },
     Refused {
         bad: "[[allow]]\nroutes = ['GET /orders*']",
@@ -803,8 +833,13 @@ const REFUSED: [Refused; 27] = [
         good: "[[allow]]\nname = 'a'\nroutes = ['GET /a']\n[[deny]]\nname = 'A'\nroutes = ['GET /b']",
     },
     Refused {
+        bad: "[[allow]]\nname = 'café'\nroutes = ['GET /a']",
+        mistakes: "line 2: the name `café` cannot be used; expected 1 to 64 printable characters of ASCII without `\"` and `\\`, and not `line` with a number",
+        good: "[[allow]]\nname = 'cafe'\nroutes = ['GET /a']",
+    },
+    Refused {
         bad: "[[allow]]\nname = 'line 7'\nroutes = ['GET /a']",
-        mistakes: "line 2: the name `line 7` cannot be used; expected 1 to 64 bytes without control characters, `\"` and `\\`, and not `line` with a number",
+        mistakes: "line 2: the name `line 7` cannot be used; expected 1 to 64 printable characters of ASCII without `\"` and `\\`, and not `line` with a number",
         good: "[[allow]]\nname = 'lines 7'\nroutes = ['GET /a']",
     },
     Refused {
@@ -865,6 +900,8 @@ when   = { uid = '{uid' }
 routes = 'ANY /*'
 
 [[denied]]
+
+[other]
 ";
     let mistakes = [
         "line 2: the claim `scope` is not a name that can be used; write `scopes`, which is `scp` or else `scope`",
@@ -876,8 +913,15 @@ routes = 'ANY /*'
         "line 9: `when.uid` pattern `{uid` has a brace that is not closed or not opened; expected text and {capture}s",
         "line 10: `routes` is a string; write a list: routes = [\"ANY /*\"]",
         "line 12: unknown key `denied`; a file has [[allow]] and [[deny]] rules",
+        "line 14: unknown key `other`; a file has [[allow]] and [[deny]] rules",
     ];
     check_refused(rules, &mistakes.join("; "), &mut failures).await;
+    // A bracket too few hides no mistake of the rule.
+    let mistakes = [
+        "line 1: `[allow]` has one bracket too few; a rule begins with [[allow]]",
+        "line 2: the route `GET /a//b` has an empty segment; write one `/` between two segments",
+    ];
+    check_refused("[allow]\nroutes = ['GET /a//b']\n", &mistakes.join("; "), &mut failures).await;
     failures.report();
 }
 
