@@ -652,16 +652,19 @@ async fn a_value_has_its_spellings_or_grants_nothing() {
 /// hit a route that a star within the path grants.
 #[tokio::test]
 async fn a_request_with_wildcards_denies_nothing_under_a_star() {
-    let rules = "[[allow]]\nroutes = ['GET /orders/*/invoice']\n";
+    let rules = "[[allow]]\nroutes = ['GET /orders/*/invoice', 'GET /*/status']\n";
     let authorizer = start(rules).await.unwrap();
     let mut failures = Failures::default();
     for (asked, granted, expected) in [
         ("GET /******/7/invoice", "GET /orders/7/invoice", Verdict::ImplicitDeny),
         ("GET /orders?/7/invoice", "GET /orders//7/invoice", Verdict::ImplicitDeny),
+        ("GET /a/statu$", "GET /a/status", Verdict::ImplicitDeny),
         ("GET /orders/7/invoic$", "GET /orders/7/invoice", Verdict::ImplicitDeny),
         ("GET /orders/?/pay/invoic?", "GET /orders/1/pay/invoice", Verdict::ImplicitDeny),
         // These hit nothing that is granted, so they are denied by name.
         ("GET /*****/7/invoice", "GET /orders/7/invoice", Verdict::ExplicitDeny),
+        ("GET /orders/*/pay", "GET /orders/7/invoice", Verdict::ExplicitDeny),
+        ("GET /a/*/states", "GET /a/status", Verdict::ExplicitDeny),
         ("POST /orders/*/invoice", "GET /orders/7/invoice", Verdict::ExplicitDeny),
         // A star in a request is a character of the segment.
         ("GET /orders/*/invoice", "GET /orders/7/invoice", Verdict::Allowed),
