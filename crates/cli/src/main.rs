@@ -8,19 +8,25 @@ mod request;
 
 use std::{
     env, fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
+use okta_authorizer_policy::Rules;
+
+use crate::request::{DEFAULT_API, DEFAULT_STAGE, Stage};
 
 /// The same variable names the Lambda's rules file.
 const POLICY_FILE: &str = "POLICY_FILE";
 
 /// Explains, checks and tests the rules file of okta-authorizer
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 success, 1 a mistake in a file or a failed test, 2 wrong arguments.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 success, 1 a mistake in a file, a failed test, or a request whose answer depends on the cache, 2 wrong arguments."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,9 +39,9 @@ enum Command {
 
 Examples:
   okta-policy explain '{\"uid\":\"00u1\"}'
-  okta-policy explain claims.json 'GET /users/00u1'
+  okta-policy explain claims.json 'GET /users/00u1' 'PUT /users/00u1'
   okta-policy explain - 'GET /users/00u1' < token.txt
-  okta-policy explain claims.json --rules my-policy.toml")]
+  okta-policy explain claims.json --rules my-policy.toml --stage dev")]
     Explain {
         /// Claims as JSON, a file with them, an access token, or `-` for standard input
         ///
@@ -44,13 +50,23 @@ Examples:
         /// Standard input keeps a token out of the shell's history.
         #[arg(value_name = "CLAIMS|TOKEN|-")]
         claims: String,
-        /// A request such as `GET /apps`, to see whether the token may make it
+        /// Requests such as `GET /apps`, to see whether the token may make them
+        ///
+        /// API Gateway caches the policy that is made for the first request of a token. So each
+        /// request is also judged under the policies that are made for the others, and the exit
+        /// code is 1 if one gets another answer there.
         #[arg(value_name = "METHOD /path")]
-        request: Option<String>,
+        requests: Vec<String>,
+        /// The stage of the requests, for rules with `stage`
+        #[arg(long, value_name = "NAME", default_value = DEFAULT_STAGE)]
+        stage: String,
+        /// The id of the requests' API, for rules with `api`
+        #[arg(long, value_name = "ID", default_value = DEFAULT_API)]
+        api: String,
         #[command(flatten)]
         rules: RulesOption,
     },
-    /// Checks a rules file, and points at the first mistake
+    /// Checks a rules file, and points at all mistakes
     #[command(after_help = "Examples:
   okta-policy check
   okta-policy check my-policy.toml")]
@@ -66,6 +82,10 @@ Examples:
   claims = { uid = \"00u1\" }
   allow  = [\"GET /users/00u1\"]
   deny   = [\"GET /users/00u2\"]
+A case can have `stage` and `api` too, for rules that have them.
+
+Each request is also judged under the policies that are made for the other requests of its case,
+because API Gateway caches the policy of the first one.
 
 Examples:
   okta-policy test
@@ -94,13 +114,20 @@ fn policy_file_variable() -> Option<&'static str> {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Explain { claims, request, rules } => explain(&claims, request.as_deref(), &rules.file),
-        Command::Check { rules } => check::load(&rules).map(|_| format!("{}: good", rules.display())),
-        Command::Test { tests, rules } => test(&tests, &rules.file),
+        Command::Explain { claims, requests, stage, api, rules } => {
+            Stage::new(&api, &stage).and_then(|stage| explain(&claims, &stage, &requests, &rules.file))
+        }
+        Command::Check { rules } => {
+            check::load(&rules).map(|_| (format!("{}: good", rules.display()), ExitCode::SUCCESS))
+        }
+        Command::Test { tests, rules } => test(&tests, &rules.file).map(|text| (text, ExitCode::SUCCESS)),
     };
-    let result = result.and_then(|text| writeln!(io::stdout(), "{text}").map_err(|error| error.to_string()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let printed = result.and_then(|(text, code)| match writeln!(io::stdout(), "{text}") {
+        Ok(()) => Ok(code),
+        Err(error) => Err(error.to_string()),
+    });
+    match printed {
+        Ok(code) => code,
         Err(text) => {
             eprintln!("{text}");
             ExitCode::FAILURE
@@ -108,14 +135,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn explain(claims: &str, request: Option<&str>, rules_file: &Path) -> Result<String, String> {
+/// The text, and failure if a request gets another answer after another one.
+fn explain(claims: &str, stage: &Stage, requests: &[String], rules_file: &Path) -> Result<(String, ExitCode), String> {
     let (rules, toml) = check::load(rules_file)?;
     let text = match claims {
-        "-" => io::read_to_string(io::stdin()).map_err(|error| format!("standard input: {error}"))?,
+        "-" => to_text("standard input", read_stdin())?,
         file if fs::exists(file).unwrap_or(false) => read_file(Path::new(file))?,
         text => text.to_owned(),
     };
-    explain::render(&rules, &toml, &claims::read(&text)?, request)
+    explain::render(&rules, &toml, &claims::read(&text)?, stage, requests)
 }
 
 fn test(tests_file: &Path, rules_file: &Path) -> Result<String, String> {
@@ -130,12 +158,28 @@ fn test(tests_file: &Path, rules_file: &Path) -> Result<String, String> {
 }
 
 fn read_file(file: &Path) -> Result<String, String> {
-    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+    to_text(&file.display().to_string(), fs::read(file))
+}
+
+fn read_stdin() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of what was read. The error begins with `name`.
+fn to_text(name: &str, read: io::Result<Vec<u8>>) -> Result<String, String> {
+    let bytes = read.map_err(|error| format!("{name}: {error}"))?;
+    Rules::text(bytes).map_err(|errors| {
+        let reasons: Vec<_> = errors.0.into_iter().map(|error| error.reason).collect();
+        format!("{name}: {}", reasons.join("; "))
+    })
 }
 
 /// The rules of the unit tests.
 #[cfg(test)]
 const EXAMPLE_RULES: &str = r#"[[allow]]
+name   = "tenant members"
 when   = { tenants = "{id}:{name}" }
 routes = ["GET /t/{name}/*"]
 
@@ -145,4 +189,21 @@ routes = ["GET /apps"]
 [[deny]]
 when   = { groups = "{banned}-SUSPENDED" }
 routes = ["GET /t/{banned}/*"]
+
+[[allow]]
+api    = "abcdef1234"
+stage  = ["dev", "test"]
+when   = { uid = { present = true } }
+routes = ["GET /orders/*/invoice"]
 "#;
+
+/// One route for each tenant.
+#[cfg(test)]
+const TENANT_RULES: &str = "[[allow]]\nwhen = { tenants = '{id}' }\nroutes = ['GET /{id}/*']\n";
+
+/// The tenants `000`, `001` and so on, as a JSON array and as a TOML array. 500 of them do not fit.
+#[cfg(test)]
+fn tenants(count: usize) -> String {
+    let tenants: Vec<_> = (0..count).map(|number| format!("\"{number:03}\"")).collect();
+    format!("[{}]", tenants.join(","))
+}

@@ -17,7 +17,7 @@ const BAD_RULES: &str = "[[allow]]\nroutes = ['FETCH /users']\n";
 /// The header `{"alg":"RS256","kid":"x"}`, the payload `{"uid":"u1"}`, and no real signature.
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJ1aWQiOiJ1MSJ9.AAAA";
 
-const ALLOWED: &str = "GET /users/u1: allowed by the rule allow[1]:1: [[allow]] when = { uid = '{uid}' }\n";
+const ALLOWED: &str = "GET /users/u1: allowed by the rule in line 1: [[allow]] when = { uid = '{uid}' }\n";
 
 /// A new empty folder with `policy.toml` and `policy.tests.toml`.
 fn folder(test: &str) -> PathBuf {
@@ -82,7 +82,7 @@ fn explain_reads_json_a_token_a_file_and_standard_input() {
         let text = run(&folder, &["explain", claims, "GET /users/u1"]).success();
         assert!(text.ends_with(ALLOWED), "{claims}: {text}");
     }
-    for stdin in [json, TOKEN, &bearer, &format!("{bearer}\n")] {
+    for stdin in [json, TOKEN, &bearer, &format!("{bearer}\n"), &format!("\u{feff}{json}\r\n")] {
         let text = run_with(&folder, &["explain", "-", "GET /users/u1"], stdin, None).success();
         assert!(text.ends_with(ALLOWED), "{stdin}: {text}");
     }
@@ -100,6 +100,73 @@ fn explain_without_a_request_has_no_verdict() {
     let folder = folder("explain_no_request");
     let text = run(&folder, &["explain", r#"{"uid":"u1"}"#]).success();
     assert!(text.contains("/prod/GET/users/u1\"") && text.ends_with(" of at most 32768 bytes\n"), "{text}");
+}
+
+#[test]
+fn explain_takes_several_requests_and_fails_if_the_cache_decides() {
+    let folder = folder("explain_several");
+    let claims = |count: usize| serde_json::json!({ "tenants": (100..100 + count).collect::<Vec<_>>() }).to_string();
+    fs::write(folder.join("tenants.toml"), "[[allow]]\nwhen = { tenants = '{id}' }\nroutes = ['GET /{id}/*']\n")
+        .unwrap();
+    let explain = |count: usize, requests: &[&str]| {
+        let claims = claims(count);
+        let arguments = [&["explain", &claims], requests, &["--rules", "tenants.toml"]].concat();
+        run(&folder, &arguments)
+    };
+    let cut = explain(500, &["GET /100/x", "GET /599/x"]);
+    assert_eq!((cut.code, cut.stderr.as_str()), (Some(1), ""));
+    let last = "GET /599/x: denied under the policy that was made for GET /100/x (83 routes left out); \
+                see \"A policy that does not fit\" in docs/rules.md";
+    assert_eq!(cut.stdout.lines().last(), Some(last));
+    assert!(explain(500, &["GET /599/x"]).success().contains(", 83 routes left out\n"));
+    assert!(!explain(10, &["GET /100/x", "GET /109/x"]).success().contains("left out"));
+}
+
+#[test]
+fn explain_takes_the_stage_and_the_api_of_the_requests() {
+    let folder = folder("explain_stage");
+    fs::write(folder.join("dev.toml"), format!("{RULES}stage = 'dev'\napi = 'a1b2c3d4e5'\n")).unwrap();
+    let explain = |options: &[&str]| {
+        let arguments = ["explain", r#"{"uid":"u1"}"#, "GET /users/u1", "--rules", "dev.toml"];
+        run(&folder, &[&arguments, options].concat())
+    };
+    let text = explain(&["--stage", "dev", "--api", "a1b2c3d4e5"]).success();
+    assert!(text.contains(":a1b2c3d4e5/dev/GET/users/u1\""), "{text}");
+    assert!(explain(&["--stage", "dev"]).success().contains("no: for API a1b2c3d4e5 only"));
+    assert!(explain(&["--api", "a1b2c3d4e5"]).success().contains("no: for stage dev only"));
+    assert_eq!(
+        explain(&["--stage", "dev/GET"]).failure(1),
+        "`dev/GET` is not the name of a stage: expected 1 to 128 letters, digits, `-` and `_`\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_named() {
+    let folder = folder("not_utf_8");
+    let utf_16 = |text: &str| -> Vec<u8> {
+        let units = "\u{feff}".encode_utf16().chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let claims = r#"{"uid":"u1"}"#;
+    for (name, text) in [("policy", RULES), ("tests", TESTS), ("claims", claims)] {
+        fs::write(folder.join(name), utf_16(text)).unwrap();
+        fs::write(folder.join(format!("{name}-bom")), format!("\u{feff}{text}")).unwrap();
+        fs::write(folder.join(format!("{name}-latin-1")), [text.as_bytes(), b"# \xe4"].concat()).unwrap();
+    }
+    for [before, name, after] in [
+        [["check"].as_slice(), &["policy"], &[]],
+        [&["test", "--rules"], &["policy"], &[]],
+        [&["test"], &["tests"], &[]],
+        [&["explain"], &["claims"], &["GET /users/u1"]],
+    ] {
+        let run = |suffix: &str| run(&folder, &[before, &[&format!("{}{suffix}", name[0])], after].concat());
+        run("-bom").success();
+        let utf_16 =
+            "the file is UTF-16, as PowerShell writes it; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)";
+        assert_eq!(run("").failure(1), format!("{}: {utf_16}\n", name[0]));
+        let other = "the file is not UTF-8; save it as UTF-8";
+        assert_eq!(run("-latin-1").failure(1), format!("{}-latin-1: {other}\n", name[0]));
+    }
 }
 
 #[test]
@@ -127,6 +194,11 @@ fn check_accepts_a_good_file_and_shows_a_mistake() {
     let error = run(&folder, &["check", "bad.toml"]).failure(1);
     assert!(error.starts_with("error: the route `FETCH /users` has the method"), "{error}");
     assert!(error.contains("\n --> bad.toml:2:11\n"), "{error}");
+
+    fs::write(folder.join("two.toml"), format!("{BAD_RULES}{BAD_RULES}")).unwrap();
+    let error = run(&folder, &["check", "two.toml"]).failure(1);
+    let places: Vec<_> = error.lines().filter_map(|line| line.trim().strip_prefix("--> ")).collect();
+    assert_eq!(places, ["two.toml:2:11", "two.toml:4:11"]);
 }
 
 #[test]
@@ -156,7 +228,7 @@ fn test_counts_requests_and_lists_failures() {
     assert_eq!(
         run(&folder, &["test", "swapped.toml"]).failure(1),
         "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
-swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule allow[1]:1
+swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule in line 1
 2 of 2 requests not as expected\n"
     );
     assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");
@@ -199,7 +271,6 @@ fn wrong_arguments_have_exit_code_2() {
     for arguments in [
         [].as_slice(),
         &["explain"],
-        &["explain", "{}", "GET /a", "GET /b"],
         &["explain", "{}", "--rules"],
         &["explain", "{}", "--rules", ""],
         &["check", "a", "b"],
