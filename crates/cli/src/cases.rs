@@ -1,6 +1,6 @@
 //! Test cases of a rules file: claims, and what a token with them may call and may not call.
 
-use okta_authorizer_policy::Rules;
+use okta_authorizer_policy::{PolicyOptions, Rules};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
@@ -41,7 +41,7 @@ pub struct Outcome {
 
 /// Tries every case on the rules. An error means that the cases themselves are wrong, and names the
 /// line.
-pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
+pub fn run(rules: &Rules, options: PolicyOptions, toml: &str) -> Result<Outcome, String> {
     let line_of = |offset: usize| 1 + toml.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let file: File = toml::from_str(toml).map_err(|error| {
         let line = line_of(error.span().unwrap_or_default().start);
@@ -61,7 +61,7 @@ pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
         let stage = Stage::new(api, case.stage.as_deref().unwrap_or(DEFAULT_STAGE)).map_err(in_case)?;
         let mut requests = Vec::new();
         for text in case.allow.iter().chain(&case.deny) {
-            requests.push(FirstRequest::new(rules, &claims, stage.request(text).map_err(in_case)?));
+            requests.push(FirstRequest::new(rules, &claims, options, stage.request(text).map_err(in_case)?));
         }
         outcome.tried += requests.len();
         for (number, request) in requests.iter().enumerate() {
@@ -82,10 +82,10 @@ pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EXAMPLE_RULES, TENANT_RULES, tenants};
+    use crate::{DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, tenants};
 
     fn run_cases(toml: &str) -> Result<Outcome, String> {
-        run(&Rules::parse(EXAMPLE_RULES).unwrap(), toml)
+        run(&Rules::parse(EXAMPLE_RULES).unwrap(), DEFAULT_OPTIONS, toml)
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
         let rules =
             "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { sub = '{who}@example.com' }\nroutes = ['ANY /*']";
         let tests = "[[case]]\nname = 'x'\nclaims = { uid = '00u1' }\nallow = ['GET /a']\n";
-        let outcome = run(&Rules::parse(rules).unwrap(), tests).unwrap();
+        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
         assert_eq!(outcome.failures.len(), 1, "{:?}", outcome.failures);
     }
 
@@ -138,7 +138,7 @@ deny   = ["GET /t/acme/x"]
 allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/../y']\n",
                 tenants(count)
             );
-            run(&Rules::parse(TENANT_RULES).unwrap(), &tests).unwrap()
+            run(&Rules::parse(TENANT_RULES).unwrap(), DEFAULT_OPTIONS, &tests).unwrap()
         };
         let left_out = |tenant| {
             format!(
@@ -166,7 +166,8 @@ allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/
                 "[[case]]\nname = 'x'\nclaims = {{ tenants = {tenants} }}\nallow = [{allow}]\ndeny = ['GET /z/%5c']\n"
             )
         };
-        let failures = |count, allow| run(&Rules::parse(rules).unwrap(), &tests(count, allow)).unwrap().failures;
+        let failures =
+            |count, allow| run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, &tests(count, allow)).unwrap().failures;
         let other = "under the policy that was made for GET /000 (1 route left out); \
                      see \"A policy that does not fit\" in docs/rules.md";
         assert_eq!(
@@ -206,7 +207,7 @@ allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/
         let rules = "[[allow]]\nwhen = { '/app/roles' = 'admin', ids = '{id}' }\nroutes = ['GET /t/{id}']\n";
         let tests = "[[case]]\nname = 'x'\nclaims = { app = { roles = ['admin'] }, ids = [5, 10] }
 allow = ['GET /t/5', 'GET /t/10']\ndeny = ['GET /t/7']\n";
-        let outcome = run(&Rules::parse(rules).unwrap(), tests).unwrap();
+        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
         assert_eq!((outcome.tried, outcome.failures), (3, vec![]));
     }
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer_policy::{
-    Bindings, ClaimSet, Effect, Failed, MAX_RESOURCE, MethodArn, PolicyDocument, RuleEvaluation, Rules,
+    Bindings, ClaimSet, Effect, Failed, MAX_RESOURCE, MethodArn, PolicyDocument, PolicyOptions, RuleEvaluation, Rules,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::request::{self, FirstRequest, OPTIONS, Stage};
+use crate::request::{self, FirstRequest, Stage};
 
 /// The width of the table in characters: enough for a route, and not too much for a terminal.
 const WIDTH: u16 = 140;
@@ -54,6 +54,7 @@ pub fn render(
     rules: &Rules,
     toml: &str,
     claims: &ClaimSet,
+    options: PolicyOptions,
     stage: &Stage,
     requests: &[String],
 ) -> Result<(String, ExitCode), String> {
@@ -61,7 +62,7 @@ pub fn render(
     if parsed.is_empty() {
         parsed.push(first_granted(rules, claims, stage)?);
     }
-    let judged: Vec<_> = parsed.into_iter().map(|request| FirstRequest::new(rules, claims, request)).collect();
+    let judged: Vec<_> = parsed.into_iter().map(|request| FirstRequest::new(rules, claims, options, request)).collect();
     let Some(first) = judged.first() else { return Err("there is no request".to_owned()) };
     let document = Document::parse(&first.policy.document).map_err(|error| error.to_string())?;
     let pretty = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
@@ -70,7 +71,7 @@ pub fn render(
     evaluations.sort_by_key(|evaluation| evaluation.name().line);
     let table = table(&evaluations, toml, claims, &first.request, &document);
     let wildcard = wildcard_sentence(&evaluations).map(|sentence| format!("\n{sentence}")).unwrap_or_default();
-    let mut lines = vec![size(first, requests.len())];
+    let mut lines = vec![size(first, options, requests.len())];
     let mut code = ExitCode::SUCCESS;
     for request in judged.iter().take(requests.len()) {
         let text = request.text();
@@ -94,11 +95,11 @@ fn first_granted(rules: &Rules, claims: &ClaimSet, stage: &Stage) -> Result<Meth
 
 /// The size of the policy, and how many routes it leaves out. With several requests, it says which
 /// policy it is.
-fn size(first: &FirstRequest, requests: usize) -> String {
+fn size(first: &FirstRequest, options: PolicyOptions, requests: usize) -> String {
     let bytes = first.policy.document.json().len();
     let made_for = if requests > 1 { format!(" for {}", first.text()) } else { String::new() };
     let left_out = if first.left_out > 0 { format!(", {}", first.left_out_text()) } else { String::new() };
-    format!("policy{made_for}: {bytes} of at most {} bytes{left_out}", OPTIONS.max_bytes)
+    format!("policy{made_for}: {bytes} of at most {} bytes{left_out}", options.max_bytes)
 }
 
 /// What a `*` inside of a route is, if a shown route has one.
@@ -249,7 +250,7 @@ fn verdict(request: &FirstRequest, evaluations: &[RuleEvaluation<'_>], toml: &st
 mod tests {
     use super::*;
     use crate::{
-        EXAMPLE_RULES, TENANT_RULES, claims,
+        DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, claims,
         request::{DEFAULT_API, DEFAULT_STAGE},
         tenants,
     };
@@ -278,7 +279,8 @@ mod tests {
     fn explain_all(rules: &str, claims: &str, (api, stage): (&str, &str), requests: &[&str]) -> (String, ExitCode) {
         let stage = Stage::new(api, stage).unwrap();
         let requests: Vec<_> = requests.iter().map(|request| (*request).to_owned()).collect();
-        render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), &stage, &requests).unwrap()
+        render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), DEFAULT_OPTIONS, &stage, &requests)
+            .unwrap()
     }
 
     #[test]

@@ -13,13 +13,14 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use okta_authorizer_policy::Rules;
+use clap::{Args, Parser, Subcommand, value_parser};
+use okta_authorizer_policy::{PolicyOptions, Rules};
 
 use crate::request::{DEFAULT_API, DEFAULT_STAGE, Stage};
 
-/// The same variable names the Lambda's rules file.
+/// The same variables name the Lambda's rules file and the size of its policies.
 const POLICY_FILE: &str = "POLICY_FILE";
+const POLICY_MAX_BYTES: &str = "POLICY_MAX_BYTES";
 
 /// Explains, checks and tests the rules file of okta-authorizer
 #[derive(Parser)]
@@ -35,7 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Shows which rules match a token, and the policy that it gets
-    #[command(after_help = "The policy is rendered with the defaults of PATH_GUARD and POLICY_MAX_BYTES.
+    #[command(after_help = "The policy has the path guard (PATH_GUARD=on).
 
 Examples:
   okta-policy explain '{\"uid\":\"00u1\"}'
@@ -72,7 +73,7 @@ Examples:
   okta-policy check my-policy.toml")]
     Check {
         /// The rules file
-        #[arg(value_name = "FILE", default_value = "policy.toml", env = policy_file_variable())]
+        #[arg(value_name = "FILE", default_value = "policy.toml", env = variable(POLICY_FILE))]
         rules: PathBuf,
     },
     /// Runs the test cases of a rules file
@@ -102,25 +103,40 @@ Examples:
 #[derive(Args)]
 struct RulesOption {
     /// The rules file
-    #[arg(long = "rules", value_name = "FILE", default_value = "policy.toml", env = policy_file_variable())]
+    #[arg(long = "rules", value_name = "FILE", default_value = "policy.toml", env = variable(POLICY_FILE))]
     file: PathBuf,
+    /// The most bytes that a policy may have. Other routes are left out
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 32_768,
+        value_parser = value_parser!(u32).range(8_192..=1_048_576),
+        env = variable(POLICY_MAX_BYTES)
+    )]
+    max_bytes: u32,
+}
+
+impl RulesOption {
+    fn policy_options(&self) -> PolicyOptions {
+        PolicyOptions { max_bytes: self.max_bytes as usize, path_guard: true }
+    }
 }
 
 /// The variable that clap reads. `None` if it is empty, because the Lambda takes empty as unset.
-fn policy_file_variable() -> Option<&'static str> {
-    let is_empty = env::var_os(POLICY_FILE).is_some_and(|value| value.is_empty());
-    (!is_empty).then_some(POLICY_FILE)
+fn variable(name: &'static str) -> Option<&'static str> {
+    let is_empty = env::var_os(name).is_some_and(|value| value.is_empty());
+    (!is_empty).then_some(name)
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Explain { claims, requests, stage, api, rules } => {
-            Stage::new(&api, &stage).and_then(|stage| explain(&claims, &stage, &requests, &rules.file))
+            Stage::new(&api, &stage).and_then(|stage| explain(&claims, &stage, &requests, &rules))
         }
         Command::Check { rules } => {
             check::load(&rules).map(|_| (format!("{}: good", rules.display()), ExitCode::SUCCESS))
         }
-        Command::Test { tests, rules } => test(&tests, &rules.file).map(|text| (text, ExitCode::SUCCESS)),
+        Command::Test { tests, rules } => test(&tests, &rules).map(|text| (text, ExitCode::SUCCESS)),
     };
     let printed = result.and_then(|(text, code)| match writeln!(io::stdout(), "{text}") {
         Ok(()) => Ok(code),
@@ -136,20 +152,26 @@ fn main() -> ExitCode {
 }
 
 /// The text, and failure if a request gets another answer after another one.
-fn explain(claims: &str, stage: &Stage, requests: &[String], rules_file: &Path) -> Result<(String, ExitCode), String> {
-    let (rules, toml) = check::load(rules_file)?;
+fn explain(
+    claims: &str,
+    stage: &Stage,
+    requests: &[String],
+    options: &RulesOption,
+) -> Result<(String, ExitCode), String> {
+    let (rules, toml) = check::load(&options.file)?;
     let text = match claims {
         "-" => to_text("standard input", read_stdin())?,
         file if fs::exists(file).unwrap_or(false) => read_file(Path::new(file))?,
         text => text.to_owned(),
     };
-    explain::render(&rules, &toml, &claims::read(&text)?, stage, requests)
+    explain::render(&rules, &toml, &claims::read(&text)?, options.policy_options(), stage, requests)
 }
 
-fn test(tests_file: &Path, rules_file: &Path) -> Result<String, String> {
-    let (rules, _) = check::load(rules_file)?;
+fn test(tests_file: &Path, options: &RulesOption) -> Result<String, String> {
+    let (rules, _) = check::load(&options.file)?;
     let name = tests_file.display();
-    let outcome = cases::run(&rules, &read_file(tests_file)?).map_err(|error| format!("{name}, {error}"))?;
+    let outcome = cases::run(&rules, options.policy_options(), &read_file(tests_file)?)
+        .map_err(|error| format!("{name}, {error}"))?;
     if outcome.failures.is_empty() {
         return Ok(format!("{name}: {} requests as expected", outcome.tried));
     }
@@ -196,6 +218,10 @@ stage  = ["dev", "test"]
 when   = { uid = { present = true } }
 routes = ["GET /orders/*/invoice"]
 "#;
+
+/// The options of the unit tests.
+#[cfg(test)]
+const DEFAULT_OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
 
 /// One route for each tenant.
 #[cfg(test)]

@@ -6,9 +6,6 @@ use okta_authorizer_policy::{ClaimSet, MethodArn, Policy, PolicyOptions, RuleNam
 pub const DEFAULT_API: &str = "abcdef1234";
 pub const DEFAULT_STAGE: &str = "prod";
 
-/// The defaults of `POLICY_MAX_BYTES` and `PATH_GUARD`.
-pub const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
-
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// A stage of an API, as an ARN. Region and account are made up, because no rule can name them.
@@ -50,9 +47,9 @@ pub struct FirstRequest {
 }
 
 impl FirstRequest {
-    pub fn new(rules: &Rules, claims: &ClaimSet, request: MethodArn) -> Self {
+    pub fn new(rules: &Rules, claims: &ClaimSet, options: PolicyOptions, request: MethodArn) -> Self {
         let grants = rules.grants(claims, &request);
-        let policy = render(&grants, &request, OPTIONS);
+        let policy = render(&grants, &request, options);
         let left_out = grants.omitted + policy.omitted;
         Self { request, policy, left_out }
     }
