@@ -490,16 +490,40 @@ routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
     }
 
     #[test]
+    fn says_why_a_route_is_left_out() {
+        // `GET/000/` and 445 characters after the stage are 512, the longest resource.
+        let shown = |length: usize| {
+            let rules =
+                format!("[[allow]]\nwhen = {{ t = '{{t}}' }}\nroutes = ['GET /{{t}}/{}']\n", "x".repeat(length));
+            let rules = Rules::parse(&rules).unwrap();
+            let claims = claims::read(&format!(r#"{{"t":{}}}"#, tenants(100))).unwrap();
+            let stage = Stage::new(DEFAULT_API, DEFAULT_STAGE).unwrap();
+            let first = FirstRequest::new(&rules, &claims, DEFAULT_OPTIONS, stage.request("GET /").unwrap());
+            let document = Document::parse(&first.policy.document).unwrap();
+            let shown = routes(&rules.evaluate(&claims, &first.request)[0], &first.request, &document);
+            shown.replace('x', "")
+        };
+        let longest = shown(445);
+        assert!(longest.starts_with("GET /000/\n") && longest.ends_with("\nGET /099/ (left out)"), "{longest}");
+        let too_long = shown(446);
+        assert!(too_long.starts_with("GET /000/ (left out: over 512 characters)\n"), "{too_long}");
+    }
+
+    #[test]
     fn shows_the_first_thousand_lines_of_a_rule() {
         let rules = |routes: &str| format!("[[allow]]\nwhen = {{ a = '{{a}}', b = '{{b}}' }}\nroutes = [{routes}]\n");
         let values = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
-        let claims = |count| serde_json::json!({ "a": values(10), "b": values(count) }).to_string();
+        let claims_of = |a, b| serde_json::json!({ "a": values(a), "b": values(b) }).to_string();
+        let claims = |count| claims_of(10, count);
         let count = |text: &str, part: &str| text.lines().filter(|line| line.contains(part)).count();
         let whole = explain(&rules("'GET /x/{a}/{b}'"), &claims(100), None);
         assert_eq!((count(&whole, "a = "), count(&whole, "GET /x/"), count(&whole, "and more")), (1_000, 1_000, 0));
         let cut = explain(&rules("'GET /x/{a}/{b}'"), &claims(101), None);
         assert_eq!((count(&cut, "a = "), count(&cut, "GET /x/")), (1_000, 1_000));
         assert_eq!(cut.matches("… and more").count(), 2);
+        assert!(!cut.contains("too many"));
+        let too_many = explain(&rules("'GET /x/{a}/{b}'"), &claims_of(100, 101), None);
+        assert_eq!(count(&too_many, "100 more, left out because there are too many"), 1);
     }
 
     #[test]
