@@ -216,7 +216,7 @@ fn is_escaped_in_json(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{sync::LazyLock, time::SystemTime};
 
     use tracing::level_filters::LevelFilter;
 

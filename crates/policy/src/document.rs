@@ -143,39 +143,45 @@ pub struct Policy {
 pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions) -> Policy {
     let stage = stage_prefix(requested);
     let asked = requested.method_and_path();
-    let mut denied: Vec<_> = grants.deny.iter().map(|deny| shortened(&deny.resource, &stage)).collect();
-    let denying = denied.iter().zip(&grants.deny).filter(|(resource, _)| covers(resource, asked));
-    let denied_by = denying.map(|(_, deny)| deny.rule).chain(grants.deny_all).min();
+    let mut denied: Vec<_> = grants.deny.iter().map(|(deny, _)| shortened(deny, &stage)).collect();
+    let denying = denied.iter().zip(grants.deny.iter()).filter(|(resource, _)| covers(resource, asked));
+    let denied_by = denying.map(|(_, (_, rule))| rule).chain(grants.deny_all).min();
     if let (Some(_), Some(rule)) = (grants.deny_all, denied_by) {
         let verdict = Verdict::DeniedByRule { rule: rule.clone() };
         return Policy { document: PolicyDocument::deny_stage(requested), verdict, allowed: 0, omitted: 0 };
     }
     denied.dedup();
 
-    let has_wildcard = grants.allow.iter().any(|allow| allow.resource.contains('*'));
-    let guard = if options.path_guard && has_wildcard { guard_statement(&stage) } else { String::new() };
+    let has_wildcard = options.path_guard && grants.allow.iter().any(|(allow, _)| allow.contains('*'));
+    let guard = if has_wildcard { guard_statement(&stage) } else { String::new() };
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
     // The resources that cover the request come first, the others fill what is left.
-    let covering: Vec<bool> = grants.allow.iter().map(|allow| covers(&allow.resource, asked)).collect();
-    let mut kept: Vec<bool> =
-        grants.allow.iter().zip(&covering).map(|(allow, covers)| *covers && budget.spend(&allow.resource)).collect();
-    let allowed_by = grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.rule).min();
+    let mut allowed_by = None;
+    let mut places = Vec::with_capacity(grants.allow.len());
+    for (allow, rule) in grants.allow.iter() {
+        let covers = covers(allow, asked);
+        let is_kept = covers && budget.spend(allow);
+        if is_kept {
+            allowed_by = Some(allowed_by.map_or(rule, |first| rule.min(first)));
+        }
+        places.push((covers, is_kept));
+    }
     if allowed_by.is_none() && denied_by.is_none() {
         // If the API has a resource policy with an Allow, it allows a request that our policy does
         // not mention. So deny it explicitly, unless that would deny something else that is
         // granted.
         let pattern = without_wildcards(asked);
         let denied_request = shortened(&pattern, &stage);
-        let mut others = grants.allow.iter().zip(&covering).filter(|(_, covers)| !**covers);
-        if !others.any(|(allow, _)| overlap(&denied_request, &allow.resource)) {
+        let mut others = grants.allow.iter().zip(&places).filter(|(_, (covers, _))| !*covers);
+        if !others.any(|((allow, _), _)| overlap(&denied_request, allow)) {
             let denied_request = escaped(&denied_request);
             budget.spend_anyway(&denied_request);
             denied.push(denied_request.into());
         }
     }
-    for ((allow, covers), kept) in grants.allow.iter().zip(covering).zip(&mut kept) {
-        *kept |= !covers && budget.spend(&allow.resource);
+    for ((allow, _), (covers, is_kept)) in grants.allow.iter().zip(&mut places) {
+        *is_kept |= !*covers && budget.spend(allow);
     }
 
     let verdict = match (denied_by, allowed_by) {
@@ -184,15 +190,14 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
         (None, Some(_)) if budget.guarded && path_guard::denies(asked) => Verdict::PathGuard,
         (None, Some(rule)) => Verdict::Allowed { rule: rule.clone() },
     };
-    let allowed =
-        || grants.allow.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(allow, _)| allow.resource.as_str());
-    let count = allowed().count();
+    let kept = grants.allow.iter().zip(&places).filter(|(_, (_, is_kept))| *is_kept).map(|((allow, _), _)| allow);
+    let count = kept.clone().count();
     let omitted = grants.allow.len() - count;
     if count == 0 {
         return Policy { document: PolicyDocument::deny_stage(requested), verdict, allowed: 0, omitted };
     }
     let document = document(options.max_bytes - budget.bytes, |json| {
-        push_statement(json, "Allow", &stage, allowed());
+        push_statement(json, "Allow", &stage, kept);
         if !denied.is_empty() {
             push_statement(json, "Deny", &stage, denied.iter().map(AsRef::as_ref));
         }
@@ -316,7 +321,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{evaluate::Grant, path_guard::PATTERNS, rules, wildcard::matches};
+    use crate::{evaluate::Resources, path_guard::PATTERNS, rules, wildcard::matches};
 
     const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
     const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
@@ -327,10 +332,16 @@ mod tests {
         MethodArn::parse(&format!("{STAGE}/{tail}")).unwrap()
     }
 
+    fn resources<'t>(list: impl IntoIterator<Item = (&'t str, &'static RuleName)>) -> Resources<'static> {
+        let mut resources = Resources::default();
+        for (tail, rule) in list {
+            resources.push([tail, ""], rule);
+        }
+        resources
+    }
+
     fn grants(allow: &[&str], deny: &[&str]) -> Grants<'static> {
-        let list = |tails: &[&str], rule: &'static RuleName| {
-            tails.iter().map(|tail| Grant { resource: (*tail).to_owned(), rule }).collect::<Vec<_>>()
-        };
+        let list = |tails: &[&str], rule: &'static RuleName| resources(tails.iter().map(|tail| (*tail, rule)));
         Grants { allow: list(allow, &ALLOW_RULE), deny: list(deny, &DENY_RULE), ..Grants::default() }
     }
 
@@ -528,10 +539,7 @@ mod tests {
             Box::leak(Box::new(RuleName { line: 10 * number, effect, name: None }))
         };
         let list = |effect, tails: &[(&str, u32)]| {
-            tails
-                .iter()
-                .map(|(tail, number)| Grant { resource: (*tail).to_owned(), rule: rule(effect, *number) })
-                .collect()
+            resources(tails.iter().map(|(tail, number)| (*tail, rule(effect, *number))))
         };
         let decided = |allow: &[(&str, u32)], deny: &[(&str, u32)], deny_all: Option<u32>| {
             let grants = Grants {

@@ -12,14 +12,61 @@ use crate::{
     work::{MAX_BINDINGS, MAX_ROUTES, Work},
 };
 
-/// A route that a rule grants or denies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Grant<'r> {
-    /// `{METHOD}/{path}`, the end of a method ARN. Each `*` in it is a whole segment. If the path is
-    /// longer than [`MAX_RESOURCE`](crate::MAX_RESOURCE), only its start.
-    pub resource: String,
-    /// The rule that grants or denies it.
-    pub rule: &'r RuleName,
+/// Routes that rules grant or deny, each with its rule. They are in one text, because a tenant's
+/// administrator can have a thousand of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources<'r> {
+    text: String,
+    list: Vec<Resource<'r>>,
+}
+
+/// The place of one route in the text, and its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Resource<'r> {
+    start: usize,
+    end: usize,
+    rule: &'r RuleName,
+}
+
+impl<'r> Resources<'r> {
+    /// Appends a route: its parts one after the other.
+    pub(super) fn push(&mut self, parts: [&str; 2], rule: &'r RuleName) {
+        let start = self.text.len();
+        self.text.extend(parts);
+        self.list.push(Resource { start, end: self.text.len(), rule });
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Each route with its rule. A route is `{METHOD}/{path}`, the end of a method ARN. Each `*` in
+    /// it is a whole segment. If the path is longer than [`MAX_RESOURCE`](crate::MAX_RESOURCE), it
+    /// is only the start.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'r RuleName)> + Clone {
+        self.list.iter().map(|resource| (resource.text(&self.text), resource.rule))
+    }
+
+    /// Sorts the routes, and keeps the first rule of each.
+    fn sort_and_dedup(&mut self) {
+        let Self { text, list } = self;
+        list.sort_by(|one, other| one.text(text).cmp(other.text(text)).then_with(|| one.rule.cmp(other.rule)));
+        list.dedup_by(|next, first| next.text(text) == first.text(text));
+    }
+}
+
+impl Resource<'_> {
+    fn text<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start..self.end).unwrap_or_default()
+    }
 }
 
 /// What all rules together say about one token.
@@ -27,9 +74,9 @@ pub struct Grant<'r> {
 pub struct Grants<'r> {
     /// Routes of `[[allow]]` rules, sorted. A route that is granted twice is listed once, with its
     /// first rule.
-    pub allow: Vec<Grant<'r>>,
+    pub allow: Resources<'r>,
     /// Routes of `[[deny]]` rules, likewise.
-    pub deny: Vec<Grant<'r>>,
+    pub deny: Resources<'r>,
     /// The first `[[deny]]` rule that denies everything, because it matches the token but one of
     /// its routes cannot be written (see [`RuleEvaluation::denies_all`]).
     pub deny_all: Option<&'r RuleName>,
@@ -135,10 +182,8 @@ impl Rules {
                 evaluation.collect_into(&mut grants, name, requested.method_and_path(), &mut work);
             }
         }
-        for list in [&mut grants.allow, &mut grants.deny] {
-            list.sort();
-            list.dedup_by(|next, first| next.resource == first.resource);
-        }
+        grants.allow.sort_and_dedup();
+        grants.deny.sort_and_dedup();
         grants
     }
 }
@@ -403,6 +448,9 @@ impl RuleEvaluation<'_> {
 
     /// How many routes the rule has with all of its bindings.
     fn route_count(&self) -> usize {
+        if !self.has_spellings {
+            return self.bindings.len() * self.rule.resource_count;
+        }
         let of_one = |bindings: &Bindings<'_>| {
             let count = |route: &Route| route.methods().len().saturating_mul(self.path_count(route, bindings));
             self.rule.routes.iter().map(count).fold(0, usize::saturating_add)
@@ -435,13 +483,7 @@ impl RuleEvaluation<'_> {
     }
 
     /// Appends the rule's routes until there is no room or no work left, and returns how many.
-    fn push_routes<'r>(
-        &self,
-        list: &mut Vec<Grant<'r>>,
-        name: &'r RuleName,
-        requested: &str,
-        work: &mut Work,
-    ) -> usize {
+    fn push_routes<'r>(&self, list: &mut Resources<'r>, name: &'r RuleName, requested: &str, work: &mut Work) -> usize {
         let before = list.len();
         let mut path = String::new();
         // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
@@ -465,11 +507,7 @@ impl RuleEvaluation<'_> {
                     if !work.write(&path) {
                         break 'work;
                     }
-                    // Not `concat`, which is slower. A tenant admin can have a thousand routes.
-                    let mut resource = String::with_capacity(method.len() + path.len());
-                    resource.push_str(method);
-                    resource.push_str(&path);
-                    list.push(Grant { resource, rule: name });
+                    list.push([method, &path], name);
                 }
             }
         }
@@ -540,8 +578,12 @@ mod tests {
         rules.grants(&claim_set(claims), &requested())
     }
 
+    fn texts(resources: &Resources<'_>) -> Vec<String> {
+        resources.iter().map(|(resource, _)| resource.to_owned()).collect()
+    }
+
     fn allowed(toml: &str, claims: &str) -> Vec<String> {
-        grants(toml, claims).allow.into_iter().map(|grant| grant.resource).collect()
+        texts(&grants(toml, claims).allow)
     }
 
     const FIRST_ALLOW: RuleName = RuleName { line: 1, effect: Effect::Allow, name: None };
@@ -662,7 +704,7 @@ mod tests {
         let toml = rule("tenants = '{id}:{name}:{group}'", "GET /{name}");
         for bad in ["1:*:g", "1:a/b:g", "1:..:g", "1:${x}:g", "1:a  b:g", "1: a:g", "1:a:b:g", "1:%2e:g", "1:a;b:g"] {
             let grants = grants(&toml, &format!(r#""tenants":["{bad}","2:good:g"]"#));
-            assert_eq!(grants.allow, [Grant { resource: "GET/good".to_owned(), rule: &FIRST_ALLOW }], "{bad}");
+            assert_eq!(grants.allow.iter().collect::<Vec<_>>(), [("GET/good", &FIRST_ALLOW)], "{bad}");
             assert_eq!((grants.unusable_values, grants.deny_all), (1, None), "{bad}");
         }
         // A capture that is not in a route may have any value.
@@ -674,7 +716,7 @@ mod tests {
         let toml = "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { banned = '{x}' }\nroutes = ['GET /{x}']";
         let denied = |claims: &str| {
             let grants = grants(toml, claims);
-            (grants.deny.iter().map(|grant| grant.resource.clone()).collect::<Vec<_>>(), line_that_denies_all(&grants))
+            (texts(&grants.deny), line_that_denies_all(&grants))
         };
         let list = |resources: &[&str]| resources.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
         assert_eq!(denied(r#""banned":"b""#), (list(&["GET/b", "GET/b/"]), None));
@@ -824,8 +866,7 @@ mod tests {
         let toml = format!("[[allow]]\nroutes = ['GET /a']\n{deny}");
         let denied = |claims: &str| {
             let grants = grants(&toml, claims);
-            let resources: Vec<_> = grants.deny.iter().map(|grant| grant.resource.clone()).collect();
-            (resources.join(" "), line_that_denies_all(&grants), grants.unusable_values)
+            (texts(&grants.deny).join(" "), line_that_denies_all(&grants), grants.unusable_values)
         };
         assert_eq!(denied(r#""groups":["a_banned"],"tenants":["1:a"]"#), ("GET/a GET/a/".to_owned(), None, 0));
         assert_eq!(denied(r#""groups":["a_banned"],"tenants":["1:b"]"#), (String::new(), None, 0));
@@ -912,7 +953,7 @@ mod tests {
         // One of them is enough.
         assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
         assert_eq!(grants.omitted, 150 * (20 * 7 + 3) - MAX_ROUTES - 1);
-        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/a149/*"));
+        assert!(grants.allow.iter().any(|(resource, _)| resource == "GET/a149/*"));
     }
 
     /// One rule could take all work: 100 groups and 100 tenants in each of many routes.
@@ -934,7 +975,7 @@ mod tests {
         let toml = greedy_rule("allow", 13).repeat(3) + "[[allow]]\nroutes = ['GET /small']\n";
         let grants = grants(&toml, &groups_and_tenants());
         assert_eq!(grants.allow.len(), MAX_ROUTES);
-        assert!(grants.allow.iter().any(|grant| grant.resource == "GET/small"));
+        assert!(grants.allow.iter().any(|(resource, _)| resource == "GET/small"));
         // There are steps for 10,714 of the 30,000 bindings. A binding that is left out counts as
         // one.
         assert_eq!(grants.omitted, 10_714 * 13 * 7 + (30_000 - 10_714) - (MAX_ROUTES - 1));
@@ -944,7 +985,7 @@ mod tests {
     fn rules_that_combine_claims_come_last() {
         let toml = greedy_rule("allow", 13).repeat(60) + &rule("groups = 'g{n}', tenants = 't7'", "GET /one/{n}");
         let grants = grants(&toml, &groups_and_tenants());
-        assert_eq!(grants.allow.iter().filter(|grant| grant.resource.starts_with("GET/one/")).count(), 100);
+        assert_eq!(grants.allow.iter().filter(|(resource, _)| resource.starts_with("GET/one/")).count(), 100);
     }
 
     #[test]
@@ -974,7 +1015,7 @@ mod tests {
         let long = format!("[[allow]]\nwhen = {{ groups = [{patterns}] }}\nroutes = ['GET /a']\n");
         let last = "[[allow]]\nwhen = { groups = 'g1' }\nroutes = ['GET /b']\n[[allow]]\nroutes = ['GET /c']\n";
         let grants = grants(&(long + last), &groups_and_tenants());
-        let resources: Vec<_> = grants.allow.iter().map(|grant| grant.resource.as_str()).collect();
+        let resources: Vec<_> = grants.allow.iter().map(|(resource, _)| resource).collect();
         assert_eq!((resources, grants.omitted), (vec!["GET/c"], 2));
 
         // 8,000 values to split, and steps for 5,769 of them.
@@ -992,6 +1033,6 @@ mod tests {
         let toml = "[[allow]]\nroutes = ['GET /a']\n[[allow]]\nroutes = ['ANY /a']";
         let grants = grants(toml, r#""x":1"#);
         assert_eq!(grants.allow.len(), 7);
-        assert_eq!(grants.allow[1], Grant { resource: "GET/a".to_owned(), rule: &FIRST_ALLOW });
+        assert_eq!(grants.allow.iter().nth(1), Some(("GET/a", &FIRST_ALLOW)));
     }
 }

@@ -23,7 +23,7 @@ mod work;
 
 pub use claims::{ClaimSet, UnsupportedClaimType};
 pub use document::{MAX_RESOURCE, Policy, PolicyDocument, PolicyOptions, Verdict, render};
-pub use evaluate::{Bindings, Failed, Grant, Grants, RuleEvaluation, UnusableReason, UnusableValue};
+pub use evaluate::{Bindings, Failed, Grants, Resources, RuleEvaluation, UnusableReason, UnusableValue};
 pub use json::{JsonObject, NotAString};
 pub use method_arn::MethodArn;
 pub use rules::{Effect, RuleName, Rules, RulesError, RulesErrors};

@@ -97,6 +97,8 @@ pub(super) struct Rule {
     pub(super) stages: Vec<String>,
     pub(super) when: Vec<Condition>,
     pub(super) routes: Vec<Route>,
+    /// How many resources the routes have with one spelling of each value.
+    pub(super) resource_count: usize,
     /// The captures that occur in a route, in the order in which `when` binds them. The routes name
     /// them by their place in this list.
     pub(super) route_captures: Vec<String>,
@@ -325,7 +327,8 @@ impl<'t> Reader<'t> {
             routes.extend(other_ends);
         }
         let name = RuleName { line, effect, name };
-        let rule = Rule { name, apis, stages, when, routes, route_captures, shared_captures };
+        let resource_count = routes.iter().map(|route| route.methods().len()).sum();
+        let rule = Rule { name, resource_count, apis, stages, when, routes, route_captures, shared_captures };
         (self.errors.len() == errors_before).then_some(rule)
     }
 

@@ -33,12 +33,16 @@ pub(super) fn matches(mut pattern: &str, mut text: &str) -> bool {
     }
 }
 
-/// Whether a resource without `?` matches. Most have no `*`, or only one at the end.
+/// Whether a resource without `?` matches. It is decided at the first difference, because most
+/// resources are about other paths.
 pub(super) fn covers(resource: &str, text: &str) -> bool {
-    match resource.split_once('*') {
-        None => text == resource,
-        Some((start, "")) => text.starts_with(start),
-        Some((start, _)) => text.starts_with(start) && matches(resource, text),
+    let is_equal = |(one, other): &(u8, u8)| one == other && *one != b'*';
+    let equal = resource.bytes().zip(text.bytes()).take_while(is_equal).count();
+    match resource.as_bytes().get(equal..) {
+        Some([]) => text.len() == equal,
+        Some(b"*") => true,
+        Some([b'*', ..]) => matches(resource, text),
+        Some(_) | None => false,
     }
 }
 
