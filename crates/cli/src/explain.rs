@@ -87,8 +87,9 @@ pub fn render(
 /// The first request that the rules grant, or else `GET /`.
 fn first_granted(rules: &Rules, claims: &ClaimSet, stage: &Stage) -> Result<MethodArn, String> {
     let root = stage.request("GET /")?;
-    match rules.grants(claims, &root).allow.first() {
-        Some(grant) => stage.request(&route(&grant.resource.replace('*', ""))),
+    let grants = rules.grants(claims, &root);
+    match grants.allow.iter().next() {
+        Some((resource, _)) => stage.request(&route(&resource.replace('*', ""))),
         None => Ok(root),
     }
 }
