@@ -80,8 +80,8 @@ fn status_and_reason(outcome: &Outcome, rules_file: &str) -> (u16, String) {
         Outcome::Refused(refusal) => (401, format!("{}: {refusal}", refusal.name())),
         Outcome::Fault(fault) => (500, format!("{}: {fault}", fault.name())),
         Outcome::Evaluated(evaluated) => match evaluated.verdict {
-            Verdict::Allowed { rule } => (200, format!("allowed by the rule {rule} of {rules_file}")),
-            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule {rule} of {rules_file}")),
+            Verdict::Allowed { rule } => (200, format!("allowed by the rule `{rule}` of {rules_file}")),
+            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule `{rule}` of {rules_file}")),
             Verdict::PathGuard => (403, "denied by the path guard".to_owned()),
             Verdict::NotGranted => (403, "no rule grants it".to_owned()),
         },

@@ -72,12 +72,12 @@ async fn a_line_names_the_rule_that_decided() {
         [[deny]]\nwhen = { groups = \"{g}Y\" }\nroutes = [\"GET /b\", \"GET /{g}\"]\n",
     );
     let rows = [
-        (json!({}), "GET /a", "allowed", Some("allow[1]:2")),
-        (json!({}), "GET /b", "allowed", Some("allow[2]:4")),
-        (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("deny[1]:6")),
-        (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("deny[2]:9")),
+        (json!({}), "GET /a", "allowed", Some("line 2")),
+        (json!({}), "GET /b", "allowed", Some("line 4")),
+        (json!({ "groups": ["X"] }), "GET /a", "denied_by_rule", Some("line 6")),
+        (json!({ "groups": ["zY"] }), "GET /b", "denied_by_rule", Some("line 9")),
         // A Deny that cannot be written denies everything.
-        (json!({ "groups": ["*Y"] }), "GET /a", "denied_by_rule", Some("deny[2]:9")),
+        (json!({ "groups": ["*Y"] }), "GET /a", "denied_by_rule", Some("line 9")),
         (json!({}), "GET /c", "not_granted", None),
         (json!({}), "GET /t/../c", "path_guard", None),
     ];
