@@ -111,7 +111,7 @@ impl Policy {
     /// - the only action is `execute-api:Invoke`;
     /// - resources are on this stage, have at most 512 characters, and contain no policy variable;
     /// - there is at most one Allow statement, and it is the first; its resources are sorted
-    ///   without duplicates, start with a method, and have no wildcard except `*` as the whole last
+    ///   without duplicates, start with a method, and have no wildcard except `*` as a whole
     ///   segment;
     /// - a policy that allows nothing denies the whole stage.
     pub fn read(document: &Value, stage: &str, max_bytes: usize) -> Result<Self, String> {
@@ -136,9 +136,8 @@ impl Policy {
             let (method, path) =
                 tail(resource, stage)?.split_once('/').ok_or_else(|| format!("no path: {resource}"))?;
             require(METHODS.contains(&method), || format!("no method: {resource}"))?;
-            let prefix =
-                path.strip_suffix('*').filter(|prefix| prefix.is_empty() || prefix.ends_with('/')).unwrap_or(path);
-            require(!prefix.contains(['*', '?', '$', ' ']), || format!("a wildcard within: {resource}"))?;
+            let is_good = |segment: &str| segment == "*" || !segment.contains(['*', '?', '$', ' ']);
+            require(path.split('/').all(is_good), || format!("a wildcard within a segment: {resource}"))?;
         }
         if policy.allow.is_empty() {
             require(policy.deny == [format!("{stage}/*")], || format!("allows nothing, denies {:?}", policy.deny))?;
@@ -349,7 +348,8 @@ mod tests {
             Policy::read(&json!({ "Version": "2012-10-17", "Statement": statements }), "api/prod", 1_000)
         };
         let long = format!("api/prod/GET/{}", "x".repeat(500));
-        let good = policy(&["api/prod/GET/a", "api/prod/GET/b/*"], &["api/prod/*/..*"]).unwrap();
+        let allow = ["api/prod/GET/*/a", "api/prod/GET/a", "api/prod/GET/b/*"];
+        let good = policy(&allow, &["api/prod/*/..*"]).unwrap();
         assert_eq!(good.verdict("api/prod/GET/b/c"), Verdict::Allowed);
         assert!(policy(&[], &["api/prod/*"]).is_ok());
         for (allow, deny) in [
@@ -360,7 +360,9 @@ mod tests {
             (&["api/prod/*"], &[]),
             (&["api/prod/GET"], &[]),
             (&["api/prod/GET/a*"], &[]),
-            (&["api/prod/GET/*/a"], &[]),
+            (&["api/prod/GET/*a/b"], &[]),
+            (&["api/prod/GET/a/**"], &[]),
+            (&["api/prod/GET/a b"], &[]),
             (&["api/prod/GET/${aws:username}"], &[]),
             (&[&long], &[]),
             (&[], &["api/prod/GET/a"]),
