@@ -54,7 +54,7 @@ fuzz_target!(|input: &str| {
     let made = render(&rules.grants(&claims, &requested), &requested, options);
     let policy = policy_of(&made.document, STAGE, options.max_bytes);
 
-    assert_agrees(&policy, requested.text(), made.verdict);
+    assert_agrees(&policy, requested.text(), &made.verdict);
     let is_allowed = matches!(made.verdict, Verdict::Allowed { .. });
     let (method, path) = split(asked);
     let odd = path.contains(['%', '\\', ';', '#', ' ', '\t', '\n', '\r', '\0'])

@@ -44,7 +44,7 @@ fuzz_target!(|toml: &str| {
         for requested in &*REQUESTS {
             let made = render(&rules.grants(claims, requested), requested, OPTIONS);
             let policy = policy_of(&made.document, STAGE, OPTIONS.max_bytes);
-            assert_agrees(&policy, requested.text(), made.verdict);
+            assert_agrees(&policy, requested.text(), &made.verdict);
         }
     }
 });
