@@ -152,16 +152,16 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     }
     denied.dedup();
 
-    let has_wildcard = options.path_guard && grants.allow.iter().any(|(allow, _)| allow.contains('*'));
+    let has_wildcard = options.path_guard && grants.allow.sizes().any(|(_, has_wildcard)| has_wildcard);
     let guard = if has_wildcard { guard_statement(&stage) } else { String::new() };
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
     // The resources that cover the request come first, the others fill what is left.
     let mut allowed_by = None;
     let mut places = Vec::with_capacity(grants.allow.len());
-    for (allow, rule) in grants.allow.iter() {
+    for ((allow, rule), (length, has_wildcard)) in grants.allow.iter().zip(grants.allow.sizes()) {
         let covers = covers(allow, asked);
-        let is_kept = covers && budget.spend(allow);
+        let is_kept = covers && budget.spend(length, has_wildcard);
         if is_kept {
             allowed_by = Some(allowed_by.map_or(rule, |first| rule.min(first)));
         }
@@ -180,8 +180,8 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
             denied.push(denied_request.into());
         }
     }
-    for ((allow, _), (covers, is_kept)) in grants.allow.iter().zip(&mut places) {
-        *is_kept |= !*covers && budget.spend(allow);
+    for ((length, has_wildcard), (covers, is_kept)) in grants.allow.sizes().zip(&mut places) {
+        *is_kept |= !*covers && budget.spend(length, has_wildcard);
     }
 
     let verdict = match (denied_by, allowed_by) {
@@ -191,7 +191,7 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
         (None, Some(rule)) => Verdict::Allowed { rule: rule.clone() },
     };
     let kept = grants.allow.iter().zip(&places).filter(|(_, (_, is_kept))| *is_kept).map(|((allow, _), _)| allow);
-    let count = kept.clone().count();
+    let count = places.iter().filter(|(_, is_kept)| *is_kept).count();
     let omitted = grants.allow.len() - count;
     if count == 0 {
         return Policy { document: PolicyDocument::deny_stage(requested), verdict, allowed: 0, omitted };
@@ -278,12 +278,13 @@ impl<'r> ByteBudget<'r> {
         Self { bytes: max_bytes.saturating_sub(without_allows.0.len()), stage, guard, guarded: false }
     }
 
-    /// Takes the bytes of an allowed resource and, if it is the first with a `*`, of the guard.
+    /// Takes the bytes of an allowed resource of this length and, if it is the first with a `*`, of
+    /// the guard.
     /// Returns `false` if they are not available.
-    fn spend(&mut self, resource: &str) -> bool {
-        let needs_guard = !self.guarded && !self.guard.is_empty() && resource.contains('*');
+    fn spend(&mut self, length: usize, has_wildcard: bool) -> bool {
+        let needs_guard = !self.guarded && !self.guard.is_empty() && has_wildcard;
         // A route has no character that JSON escapes.
-        let arn = self.stage.len() + resource.len();
+        let arn = self.stage.len() + length;
         let cost = arn + r#""","#.len() + if needs_guard { self.guard.len() } else { 0 };
         if arn > MAX_RESOURCE || cost > self.bytes {
             return false;
@@ -335,7 +336,7 @@ mod tests {
     fn resources<'t>(list: impl IntoIterator<Item = (&'t str, &'static RuleName)>) -> Resources<'static> {
         let mut resources = Resources::default();
         for (tail, rule) in list {
-            resources.push([tail, ""], rule);
+            resources.push(rule, tail.contains('*'), |text| text.push_str(tail), |_| true);
         }
         resources
     }
@@ -512,7 +513,8 @@ mod tests {
         // Only what hits nothing that is granted is denied by name.
         let denied = |asked: &str| rows(&policy(asked)).pop().filter(|(_, tail)| tail != "GET/o/*/9/*");
         assert_eq!(denied("GET/o/7/pay"), Some(row(Deny, "GET/o/7/pay")));
-        assert_eq!(denied("GET/o/*/pay"), None);
+        assert_eq!(denied("GET/o/*/pay"), Some(row(Deny, "GET/o/?/pay")));
+        assert_eq!(denied("GET/o/7/invoic*"), None);
         assert_eq!(denied("GET/p/*/pay"), Some(row(Deny, "GET/p/?/pay")));
     }
 
@@ -549,7 +551,7 @@ mod tests {
                 ..Grants::default()
             };
             let verdict = render(&grants, &arn("GET/a/b"), OPTIONS).verdict;
-            (verdict.name(), verdict.rule().map(|rule| rule.to_string()))
+            (verdict.name(), verdict.rule().map(ToString::to_string))
         };
         let by = |name: &str| Some(name.to_owned());
         let allow = [("GET/*", 3), ("GET/a/*", 2), ("GET/a/b", 4), ("GET/x", 1)];

@@ -25,15 +25,27 @@ pub struct Resources<'r> {
 struct Resource<'r> {
     start: usize,
     end: usize,
+    has_wildcard: bool,
     rule: &'r RuleName,
 }
 
 impl<'r> Resources<'r> {
-    /// Appends a route: its parts one after the other.
-    pub(super) fn push(&mut self, parts: [&str; 2], rule: &'r RuleName) {
+    /// Appends what `write` appends to the text, if `is_wanted` says so of it.
+    pub(super) fn push(
+        &mut self,
+        rule: &'r RuleName,
+        has_wildcard: bool,
+        write: impl FnOnce(&mut String),
+        is_wanted: impl FnOnce(&str) -> bool,
+    ) {
         let start = self.text.len();
-        self.text.extend(parts);
-        self.list.push(Resource { start, end: self.text.len(), rule });
+        write(&mut self.text);
+        let resource = Resource { start, end: self.text.len(), has_wildcard, rule };
+        if is_wanted(resource.text(&self.text)) {
+            self.list.push(resource);
+        } else {
+            self.text.truncate(start);
+        }
     }
 
     /// How many there are.
@@ -55,16 +67,27 @@ impl<'r> Resources<'r> {
         self.list.iter().map(|resource| (resource.text(&self.text), resource.rule))
     }
 
+    /// The length of each route, and whether it has a `*`.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.list.iter().map(|resource| (resource.end - resource.start, resource.has_wildcard))
+    }
+
     /// Sorts the routes, and keeps the first rule of each.
     fn sort_and_dedup(&mut self) {
         let Self { text, list } = self;
-        list.sort_by(|one, other| one.text(text).cmp(other.text(text)).then_with(|| one.rule.cmp(other.rule)));
-        list.dedup_by(|next, first| next.text(text) == first.text(text));
+        // Bytes, because a comparison need not find the borders of characters.
+        let bytes = text.as_bytes();
+        list.sort_by(|one, other| one.bytes(bytes).cmp(other.bytes(bytes)).then_with(|| one.rule.cmp(other.rule)));
+        list.dedup_by(|next, first| next.bytes(bytes) == first.bytes(bytes));
     }
 }
 
 impl Resource<'_> {
     fn text<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn bytes<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         text.get(self.start..self.end).unwrap_or_default()
     }
 }
@@ -100,6 +123,8 @@ pub struct RuleEvaluation<'a> {
     pub bindings: Vec<Bindings<'a>>,
     /// Whether a value of the bindings has more than one spelling, or is not written as it is.
     has_spellings: bool,
+    /// How many routes the rule has with all of its bindings.
+    route_count: usize,
     /// Claim values that the rule cannot use.
     pub unusable: Vec<UnusableValue<'a>>,
     /// How many ways were left out because there are too many. If the values of a claim were not
@@ -177,7 +202,7 @@ impl Rules {
             let evaluate = |rule: &'r Rule| (&rule.name, rule.evaluate(&mut values, requested, &mut work));
             let mut evaluations: Vec<_> = rules.iter().map(evaluate).collect();
             // Rules with few routes first, so that a rule with very many leaves something for them.
-            evaluations.sort_by_key(|(_, evaluation)| evaluation.route_count());
+            evaluations.sort_by_key(|(_, evaluation)| evaluation.route_count);
             for (name, evaluation) in evaluations {
                 evaluation.collect_into(&mut grants, name, requested.method_and_path(), &mut work);
             }
@@ -226,6 +251,7 @@ impl Rule {
             failed: None,
             bindings: Vec::new(),
             has_spellings: false,
+            route_count: 0,
             unusable: Vec::new(),
             overflow: 0,
         };
@@ -277,7 +303,18 @@ impl<'a> RuleEvaluation<'a> {
         }
         self.bindings = ways.into_iter().filter(|way| way.is_usable).map(|way| way.bindings).collect();
         self.has_spellings = self.bindings.iter().flatten().any(|(_, value)| !has_one_spelling(value));
+        self.route_count = self.count_routes();
         None
+    }
+
+    fn count_routes(&self) -> usize {
+        if self.has_spellings {
+            let counts = self.bound_routes().map(|(route, bindings)| self.spelling_count(route, bindings));
+            return counts.fold(0, usize::saturating_add);
+        }
+        let with_captures = self.rule.routes.iter().filter(|route| route.has_capture()).count();
+        let without = self.rule.routes.len() - with_captures;
+        self.bindings.len() * with_captures + self.bindings.len().min(1) * without
     }
 
     /// How many values and ways are lost so far.
@@ -408,7 +445,7 @@ impl<'a> Way<'a> {
     }
 }
 
-impl RuleEvaluation<'_> {
+impl<'a> RuleEvaluation<'a> {
     /// The rule's name.
     #[must_use]
     pub fn name(&self) -> &RuleName {
@@ -437,29 +474,29 @@ impl RuleEvaluation<'_> {
 
     /// The rule's routes with these bindings, each as `{METHOD}/{path}`.
     pub fn resources<'b>(&'b self, bindings: &'b Bindings<'_>) -> impl Iterator<Item = String> {
+        let value = |index| value_at(bindings, index);
         self.rule.routes.iter().flat_map(move |route| {
-            (0..route.path_count(|index| value_at(bindings, index))).flat_map(move |number| {
-                let mut path = String::new();
-                route.write_path(&mut path, number, |index| value_at(bindings, index));
-                route.methods().iter().map(move |method| [method, path.as_str()].concat())
+            (0..route.spelling_count(value)).map(move |number| {
+                let mut resource = String::new();
+                route.write_spelling(&mut resource, number, value);
+                resource
             })
         })
     }
 
-    /// How many routes the rule has with all of its bindings.
-    fn route_count(&self) -> usize {
-        if !self.has_spellings {
-            return self.bindings.len() * self.rule.resource_count;
-        }
-        let of_one = |bindings: &Bindings<'_>| {
-            let count = |route: &Route| route.methods().len().saturating_mul(self.path_count(route, bindings));
-            self.rule.routes.iter().map(count).fold(0, usize::saturating_add)
-        };
-        self.bindings.iter().map(of_one).fold(0, usize::saturating_add)
+    fn spelling_count(&self, route: &Route, bindings: &Bindings<'_>) -> usize {
+        if self.has_spellings { route.spelling_count(|index| value_at(bindings, index)) } else { 1 }
     }
 
-    fn path_count(&self, route: &Route, bindings: &Bindings<'_>) -> usize {
-        if self.has_spellings { route.path_count(|index| value_at(bindings, index)) } else { 1 }
+    /// Each route with each of its bindings. The routes are sorted, and so are the bindings. So
+    /// routes that start alike come together for each of the bindings, because the list of their
+    /// resources is mostly sorted then. A route without captures is the same with all bindings.
+    fn bound_routes(&self) -> impl Iterator<Item = (&Route, &Bindings<'a>)> {
+        self.rule.routes.chunk_by(Route::starts_like).flat_map(|routes| {
+            let has_capture = routes.first().is_some_and(Route::has_capture);
+            let bindings = self.bindings.iter().take(if has_capture { usize::MAX } else { 1 });
+            bindings.flat_map(move |one| routes.iter().map(move |route| (route, one)))
+        })
     }
 
     fn collect_into<'r>(&self, grants: &mut Grants<'r>, name: &'r RuleName, requested: &str, work: &mut Work) {
@@ -470,7 +507,7 @@ impl RuleEvaluation<'_> {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
         };
-        let left_out = self.route_count() - self.push_routes(list, name, requested, work);
+        let left_out = self.route_count - self.push_routes(list, name, requested, work);
         grants.unusable_values += self.unusable.len();
         match self.effect() {
             // A lost Allow is safe. A lost Deny is not.
@@ -485,29 +522,34 @@ impl RuleEvaluation<'_> {
     /// Appends the rule's routes until there is no room or no work left, and returns how many.
     fn push_routes<'r>(&self, list: &mut Resources<'r>, name: &'r RuleName, requested: &str, work: &mut Work) -> usize {
         let before = list.len();
-        let mut path = String::new();
-        // Routes in the outer loop: bindings are sorted, so the list is mostly sorted already.
-        let bound_routes = self.rule.routes.iter().flat_map(|route| self.bindings.iter().map(move |one| (route, one)));
-        'work: for (route, bindings) in bound_routes {
-            for number in 0..self.path_count(route, bindings) {
+        'work: for (route, bindings) in self.bound_routes() {
+            let value = |index| value_at(bindings, index);
+            for number in 0..self.spelling_count(route, bindings) {
                 if !work.look_at(route.piece_count()) {
                     break 'work;
                 }
-                route.write_path(&mut path, number, |index| value_at(bindings, index));
-                if self.has_spellings && !work.spell(&path) {
+                let write = |text: &mut String| {
+                    if self.has_spellings {
+                        route.write_spelling(text, number, value);
+                    } else {
+                        route.write(text, value);
+                    }
+                };
+                // Beyond the bound, one route that covers the request is enough.
+                let (count, mut has_work) = (list.len(), true);
+                list.push(name, route.has_wildcard(), write, |resource| {
+                    if self.has_spellings && !work.spell(resource) {
+                        has_work = false;
+                        return false;
+                    }
+                    if count > MAX_ROUTES || (count == MAX_ROUTES && !covers(resource, requested)) {
+                        return false;
+                    }
+                    has_work = work.write(resource);
+                    has_work
+                });
+                if !has_work {
                     break 'work;
-                }
-                for method in route.methods() {
-                    let is_full = list.len() >= MAX_ROUTES;
-                    // Beyond the bound, one route that covers the request is enough.
-                    let covers_request = || requested.strip_prefix(method).is_some_and(|asked| covers(&path, asked));
-                    if is_full && (list.len() > MAX_ROUTES || !covers_request()) {
-                        continue;
-                    }
-                    if !work.write(&path) {
-                        break 'work;
-                    }
-                    list.push([method, &path], name);
                 }
             }
         }
@@ -550,8 +592,7 @@ fn read<'p, 'v>(
             Match::Ambiguous => return Err(ReadError::Ambiguous),
             Match::Yes(parts) => parts,
         };
-        let mut captured: Captured<'p, 'v> = pattern.captures().zip(parts).collect();
-        captured.sort_unstable();
+        let captured = pattern.named(&parts);
         if read.as_ref().is_some_and(|earlier| *earlier != captured) {
             return Err(ReadError::Ambiguous);
         }
@@ -902,11 +943,12 @@ mod tests {
     #[test]
     fn a_pointer_that_there_is_no_work_for_denies_everything() {
         let claims = format!(r#""big":{{"x":"{}"}}"#, "y".repeat(10_000));
-        let pointers: String =
-            (0..100).map(|n| format!("[[allow]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n")).collect();
+        let allow = |n: usize| format!("[[allow]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n");
+        let pointers = (0..100).map(allow).collect::<Vec<_>>().concat();
         assert_eq!(grants(&pointers, &claims).omitted, 100 - 59);
         let deny = |n: usize| format!("[[deny]]\nwhen = {{ '/big/{n}' = 'x' }}\nroutes = ['GET /{n}']\n");
-        let denies = |count: usize| (0..count).map(deny).collect::<String>() + "[[allow]]\nroutes = ['GET /a']\n";
+        let denies =
+            |count: usize| (0..count).map(deny).collect::<Vec<_>>().concat() + "[[allow]]\nroutes = ['GET /a']\n";
         assert_eq!(line_that_denies_all(&grants(&denies(59), &claims)), None);
         assert!(line_that_denies_all(&grants(&denies(60), &claims)).is_some());
     }
@@ -945,14 +987,15 @@ mod tests {
 
     #[test]
     fn with_too_many_routes_the_requested_one_is_kept() {
-        let routes: Vec<String> = (0..20).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
-        let more = "'GET /{x}/*', 'GET /*', 'GET /{x}/b149'";
+        // 6,000 routes for DELETE, and then those for GET. The requested ones are the last of them.
+        let routes: Vec<String> = (0..40).map(|n| format!("'ANY /{{x}}/{n}'")).collect();
+        let more = "'GET /{x}/*', 'GET /{x}/b149'";
         let toml = format!("[[allow]]\nwhen = {{ a = '{{x}}' }}\nroutes = [{}, {more}]\n", routes.join(","));
         let values = serde_json::to_string(&(0..150).map(|n| format!("a{n:03}")).collect::<Vec<_>>()).unwrap();
         let grants = grants(&toml, &format!(r#""a":{values}"#));
         // One of them is enough.
         assert_eq!(grants.allow.len(), MAX_ROUTES + 1);
-        assert_eq!(grants.omitted, 150 * (20 * 7 + 3) - MAX_ROUTES - 1);
+        assert_eq!(grants.omitted, 150 * (40 * 7 + 2) - MAX_ROUTES - 1);
         assert!(grants.allow.iter().any(|(resource, _)| resource == "GET/a149/*"));
     }
 

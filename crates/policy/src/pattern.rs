@@ -21,7 +21,7 @@ pub(super) enum PatternError {
     #[error("has a `*`, and values are compared whole; {0}")]
     Wildcard(String),
     #[error(
-        "looks like a regular expression, and values are compared whole; use text and captures, such as `team-{{name}}`"
+        "looks like a regular expression, and values are compared whole; use text and captures, such as `team-{{name}}`, and a list for alternatives"
     )]
     RegularExpression,
     #[error("has `{{{0}}}` and `{{{1}}}` next to each other; two captures need text between them")]
@@ -62,6 +62,8 @@ pub(super) struct Pattern {
     prefix: String,
     /// Each capture's name and the separator after it. Only the last separator may be empty.
     captures: Vec<(String, String)>,
+    /// The places of the captures in the order of their names.
+    by_name: Vec<usize>,
 }
 
 /// The result of matching one value.
@@ -101,7 +103,15 @@ impl Pattern {
         if prefix.is_empty() && captures.is_empty() {
             return Err(PatternError::Empty);
         }
-        Ok(Self { prefix, captures })
+        let mut by_name: Vec<usize> = (0..captures.len()).collect();
+        by_name.sort_by_key(|place| captures.get(*place).map(|(name, _)| name.clone()));
+        Ok(Self { prefix, captures, by_name })
+    }
+
+    /// Captured texts with the names of their captures, sorted by name.
+    pub(super) fn named<'p, 'v>(&'p self, texts: &[&'v str]) -> Vec<(&'p str, &'v str)> {
+        let named = |place: &usize| Some((self.captures.get(*place)?.0.as_str(), *texts.get(*place)?));
+        self.by_name.iter().filter_map(named).collect()
     }
 
     /// The captures' names, in order.
@@ -139,14 +149,11 @@ impl Pattern {
     }
 }
 
-/// Finds what is written in regular expressions, and hardly in the name of a group.
+/// Finds what is common in regular expressions, and rare in the name of a group.
 fn looks_like_a_regular_expression(text: &str) -> bool {
     const PARTS: [&str; 14] =
         [".*", ".+", "\\d+", "\\w+", "\\s+", "\\d*", "\\w*", "\\s*", "(?", "[^", "[a-z", "[A-Z", "[0-9", "\\."];
-    let has_alternatives = || {
-        text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).is_some_and(|(group, _)| group.contains('|'))
-    };
-    text.starts_with('^') || text.ends_with('$') || PARTS.iter().any(|part| text.contains(part)) || has_alternatives()
+    text.starts_with('^') || text.ends_with('$') || text.contains('|') || PARTS.iter().any(|part| text.contains(part))
 }
 
 /// What to write instead of a `*`.
@@ -157,11 +164,26 @@ fn instead_of_wildcard(text: &str) -> String {
     format!("for any text, write a capture: \"{}\"", text.replacen('*', "{any}", 1))
 }
 
+/// Most separators are one byte, and that is found faster.
+fn find(text: &str, separator: &str) -> Option<usize> {
+    match separator.as_bytes() {
+        [byte] => text.bytes().position(|other| other == *byte),
+        _ => text.find(separator),
+    }
+}
+
+fn rfind(text: &str, separator: &str) -> Option<usize> {
+    match separator.as_bytes() {
+        [byte] => text.bytes().rposition(|other| other == *byte),
+        _ => text.rfind(separator),
+    }
+}
+
 fn split_leftmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
     let mut values = Vec::with_capacity(inner.len() + 1);
     for (_, separator) in inner {
         let first = remaining.chars().next()?.len_utf8();
-        let end = first + remaining.get(first..)?.find(separator)?;
+        let end = first + find(remaining.get(first..)?, separator)?;
         values.push(remaining.get(..end)?);
         remaining = remaining.get(end + separator.len()..)?;
     }
@@ -173,7 +195,7 @@ fn split_rightmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Op
     let mut values = Vec::with_capacity(inner.len() + 1);
     for (_, separator) in inner.iter().rev() {
         let last = remaining.chars().next_back()?.len_utf8();
-        let start = remaining.get(..remaining.len() - last)?.rfind(separator)?;
+        let start = rfind(remaining.get(..remaining.len() - last)?, separator)?;
         values.push(remaining.get(start + separator.len()..)?);
         remaining = remaining.get(..start)?;
     }
@@ -188,6 +210,13 @@ mod tests {
 
     fn matched<'v>(pattern: &str, value: &'v str) -> Match<'v> {
         Pattern::parse(pattern).unwrap().matches(value)
+    }
+
+    #[test]
+    fn captured_texts_are_sorted_by_name() {
+        let pattern = Pattern::parse("{b}:{c}:{a}").unwrap();
+        assert_eq!(pattern.named(&["1", "2", "3"]), [("a", "3"), ("b", "1"), ("c", "2")]);
+        assert_eq!(Pattern::parse("x").unwrap().named(&[]), []);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The language of `routes`: `METHOD /path`, with captures in the path and `*` as a whole segment.
 
-use std::borrow::Cow;
-
 use crate::{
     document::MAX_RESOURCE,
     pattern::{PatternError, Piece, pieces},
@@ -11,16 +9,16 @@ use crate::{
 /// the method would match `/` too, and so other paths.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// A route of the rules file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A route of the rules file, with one method: a route with `ANY` is seven.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Route {
-    methods: Vec<&'static str>,
-    /// Starts with `/`. Each `*` in it is a whole segment.
-    path: Vec<RoutePiece>,
+    /// `{METHOD}/{path}`. The first piece is a literal. Each `*` is a whole segment.
+    pieces: Vec<RoutePiece>,
+    has_wildcard: bool,
 }
 
 /// One piece of a route's path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum RoutePiece {
     /// Text that stands for itself, with the wildcards.
     Literal(String),
@@ -31,8 +29,12 @@ enum RoutePiece {
 /// What is wrong with a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
-    #[error("is not `METHOD /path`")]
-    NotMethodAndPath,
+    #[error("has no method; write a method, one space and the path, such as `GET /orders`")]
+    NoMethod,
+    #[error("has white space besides the one space after the method; write white space in a path as %20")]
+    WhiteSpace,
+    #[error("has the path `{0}`, which does not start with `/`; write the path without scheme and host")]
+    NoSlash(String),
     #[error("has the method `{0}`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY")]
     Method(String),
     #[error("{0}")]
@@ -55,13 +57,16 @@ pub(super) enum RouteError {
 
 impl Route {
     /// Parses a route of a rule with these captures and stages.
-    pub(super) fn parse(text: &str, captures: &[&str], stages: &[String]) -> Result<Self, RouteError> {
-        let (method, path) = text.split_once(' ').ok_or(RouteError::NotMethodAndPath)?;
+    pub(super) fn parse(text: &str, captures: &[&str], stages: &[String]) -> Result<Vec<Self>, RouteError> {
+        if text.chars().filter(|character| character.is_whitespace()).count() > 1 || text.contains('\t') {
+            return Err(RouteError::WhiteSpace);
+        }
+        let (method, path) = text.split_once(' ').ok_or(RouteError::NoMethod)?;
         let methods: Vec<_> = METHODS.into_iter().filter(|one| method == "ANY" || method == *one).collect();
         if methods.is_empty() {
             return Err(RouteError::Method(method.to_owned()));
         }
-        let segments = path.strip_prefix('/').ok_or(RouteError::NotMethodAndPath)?;
+        let segments = path.strip_prefix('/').ok_or_else(|| RouteError::NoSlash(path.to_owned()))?;
         check_segments(segments)?;
         let first = segments.split('/').next().unwrap_or_default();
         if stages.iter().any(|stage| stage == first) {
@@ -75,7 +80,15 @@ impl Route {
                 None => Err(RouteError::UnknownCapture(name)),
             },
         });
-        Ok(Self { methods, path: path.collect::<Result<_, _>>()? })
+        let path = path.collect::<Result<Vec<_>, _>>()?;
+        let of_method = |method: &str| {
+            let mut pieces = path.clone();
+            if let Some(RoutePiece::Literal(start)) = pieces.first_mut() {
+                start.insert_str(0, method);
+            }
+            Self { pieces, has_wildcard: segments.contains('*') }
+        };
+        Ok(methods.into_iter().map(of_method).collect())
     }
 
     /// The names of the captures in the path of a route, in order, if the route can be parsed.
@@ -92,63 +105,90 @@ impl Route {
     /// if this one covers it.
     pub(super) fn other_end(&self) -> Option<Self> {
         let mut other = self.clone();
-        match other.path.last_mut()? {
+        let is_only_piece = other.pieces.len() == 1;
+        match other.pieces.last_mut()? {
             RoutePiece::Literal(text) if text.ends_with('*') => return None,
             RoutePiece::Literal(text) if text.ends_with('/') => {
+                // The only slash of the path `/`.
+                if is_only_piece && text.bytes().filter(|byte| *byte == b'/').count() == 1 {
+                    return None;
+                }
                 text.pop();
                 if text.is_empty() {
-                    other.path.pop();
+                    other.pieces.pop();
                 }
             }
             RoutePiece::Literal(text) => text.push('/'),
-            RoutePiece::Capture(_) => other.path.push(RoutePiece::Literal("/".to_owned())),
+            RoutePiece::Capture(_) => other.pieces.push(RoutePiece::Literal("/".to_owned())),
         }
-        (!other.path.is_empty()).then_some(other)
+        Some(other)
     }
 
-    /// The methods, in alphabetical order.
-    pub(super) fn methods(&self) -> &[&'static str] {
-        &self.methods
+    /// Whether the path has a capture.
+    pub(super) fn has_capture(&self) -> bool {
+        self.pieces.len() > 1
     }
 
-    /// How many literal texts and captures the path has.
+    /// Whether both routes have the same text up to their first capture, and the same capture there.
+    pub(super) fn starts_like(&self, other: &Self) -> bool {
+        self.pieces.iter().take(2).eq(other.pieces.iter().take(2))
+    }
+
+    /// Whether the path has a `*`.
+    pub(super) fn has_wildcard(&self) -> bool {
+        self.has_wildcard
+    }
+
+    /// How many literal texts and captures the route has.
     pub(super) fn piece_count(&self) -> usize {
-        self.path.len()
+        self.pieces.len()
     }
 
-    /// How many paths the route has with these values.
-    pub(super) fn path_count<'v>(&self, value: impl Fn(usize) -> &'v str) -> usize {
+    /// How many spellings the route has with these values.
+    pub(super) fn spelling_count<'v>(&self, value: impl Fn(usize) -> &'v str) -> usize {
         let count = |piece: &RoutePiece| match piece {
             RoutePiece::Literal(_) => 1,
             RoutePiece::Capture(index) => Spelling::all(value(*index)).len(),
         };
-        self.path.iter().map(count).fold(1, usize::saturating_mul)
+        self.pieces.iter().map(count).fold(1, usize::saturating_mul)
     }
 
-    /// Writes path number `number` over `path`, but no more than [`MAX_RESOURCE`] bytes of it,
-    /// because its resource is too long then. The numbers start at 0, and path 0 has each value as
-    /// it is, if it can be written so.
-    pub(super) fn write_path<'v>(&self, path: &mut String, mut number: usize, value: impl Fn(usize) -> &'v str) {
-        path.clear();
-        for piece in &self.path {
-            let text = match piece {
-                RoutePiece::Literal(text) => Cow::Borrowed(text.as_str()),
+    /// Appends `{METHOD}/{path}` in spelling number `number`. The numbers start at 0. No more than
+    /// [`MAX_RESOURCE`] bytes are written, because its resource is too long then.
+    pub(super) fn write_spelling<'v>(&self, text: &mut String, mut number: usize, value: impl Fn(usize) -> &'v str) {
+        let longest = text.len() + MAX_RESOURCE;
+        for piece in &self.pieces {
+            match piece {
+                RoutePiece::Literal(literal) => text.push_str(literal),
                 RoutePiece::Capture(index) => {
                     let spellings = Spelling::all(value(*index));
-                    let chosen = spellings.get(number % spellings.len()).copied().unwrap_or(Spelling::Encoded);
-                    number /= spellings.len();
-                    match chosen {
-                        Spelling::AsItIs => Cow::Borrowed(value(*index)),
-                        Spelling::Encoded => encode_uri_component(value(*index)).into(),
+                    match spellings.get(number % spellings.len()) {
+                        Some(Spelling::AsItIs) => text.push_str(value(*index)),
+                        Some(Spelling::Encoded) | None => push_encoded(text, value(*index)),
                     }
+                    number /= spellings.len();
                 }
-            };
-            // All of it is ASCII.
-            if let Some(start) = text.get(..MAX_RESOURCE - path.len()) {
-                path.push_str(start);
+            }
+            if text.len() > longest {
                 break;
             }
-            path.push_str(&text);
+        }
+        // All of it is ASCII.
+        text.truncate(longest);
+    }
+
+    /// The same for values with one spelling.
+    pub(super) fn write<'v>(&self, text: &mut String, value: impl Fn(usize) -> &'v str) {
+        let longest = text.len() + MAX_RESOURCE;
+        for piece in &self.pieces {
+            text.push_str(match piece {
+                RoutePiece::Literal(literal) => literal,
+                RoutePiece::Capture(index) => value(*index),
+            });
+            if text.len() > longest {
+                text.truncate(longest);
+                break;
+            }
         }
     }
 }
@@ -162,7 +202,7 @@ fn check_segments(segments: &str) -> Result<(), RouteError> {
     for segment in whole.split('/') {
         match segment {
             "" => return Err(RouteError::EmptySegment),
-            "." | ".." => return Err(RouteError::DotSegment(segment.to_owned())),
+            _ if is_dot_segment(segment) => return Err(RouteError::DotSegment(segment.to_owned())),
             "*" => {}
             other if other.contains('*') => return Err(RouteError::Wildcard),
             other => {
@@ -173,6 +213,11 @@ fn check_segments(segments: &str) -> Result<(), RouteError> {
         }
     }
     Ok(())
+}
+
+/// A dot segment, also with encoded dots (RFC 3986 §5.2.4 and §6.2.2.2).
+fn is_dot_segment(segment: &str) -> bool {
+    matches!(segment.replace("%2e", ".").replace("%2E", ".").as_str(), "." | "..")
 }
 
 /// Allows `pchar` of RFC 3986 §3.3 without `$`, which IAM reads as the start of a variable. `%`
@@ -199,13 +244,16 @@ pub(super) const USABLE: &str =
 /// Whether a captured value may be written into a route. It has no character that means more than
 /// itself to IAM, in a URL or in a path.
 pub(super) fn is_usable(value: &str) -> bool {
-    (1..=128).contains(&value.len())
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@+=,:!&'() ".contains(&byte))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !value.contains("  ")
-        && value != "."
-        && value != ".."
+    // A space at the start or the end is next to nothing, as the second of two is.
+    let mut after_space = true;
+    let all_good = value.bytes().all(|byte| {
+        let is_space = byte == b' ';
+        let is_good =
+            if is_space { !after_space } else { byte.is_ascii_alphanumeric() || b"-._~@+=,:!&'()".contains(&byte) };
+        after_space = is_space;
+        is_good
+    });
+    all_good && !after_space && value.len() <= 128 && value != "." && value != ".."
 }
 
 /// How a client writes a value into a path.
@@ -230,17 +278,15 @@ impl Spelling {
     }
 }
 
-fn encode_uri_component(value: &str) -> String {
-    let mut encoded = String::with_capacity(value.len());
+fn push_encoded(text: &mut String, value: &str) {
     for byte in value.bytes() {
         if is_never_encoded(byte) {
-            encoded.push(char::from(byte));
+            text.push(char::from(byte));
         } else {
             let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default().to_ascii_uppercase();
-            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+            text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
-    encoded
 }
 
 /// Source: ECMAScript, "encodeURIComponent".
@@ -257,19 +303,19 @@ pub(super) fn has_one_spelling(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Route, RouteError> {
+    fn parse(text: &str) -> Result<Vec<Route>, RouteError> {
         Route::parse(text, &["id", "x"], &["prod".to_owned(), "v1".to_owned()])
     }
 
     fn paths(route: &str, values: [&str; 2]) -> Vec<String> {
-        let route = parse(route).unwrap();
+        let [route] = &parse(route).unwrap()[..] else { panic!("several methods") };
         let value = |index: usize| values[index];
         let path = |number| {
-            let mut path = "before".to_owned();
-            route.write_path(&mut path, number, value);
-            path
+            let mut text = "before".to_owned();
+            route.write_spelling(&mut text, number, value);
+            text.strip_prefix("before").unwrap().trim_start_matches(char::is_alphabetic).to_owned()
         };
-        (0..route.path_count(value)).map(path).collect()
+        (0..route.spelling_count(value)).map(path).collect()
     }
 
     #[test]
@@ -297,8 +343,11 @@ mod tests {
     #[test]
     fn a_value_is_encoded_as_browsers_do() {
         let all = "-._~@+=,:!&'() ";
-        assert_eq!(encode_uri_component(all), "-._~%40%2B%3D%2C%3A!%26'()%20");
-        assert_eq!(encode_uri_component("\u{7f}/"), "%7F%2F");
+        let mut encoded = "x".to_owned();
+        push_encoded(&mut encoded, all);
+        assert_eq!(encoded, "x-._~%40%2B%3D%2C%3A!%26'()%20");
+        push_encoded(&mut encoded, "\u{7f}/");
+        assert!(encoded.ends_with("%20%7F%2F"));
         for (value, spellings) in [
             ("aZ09-._~!'()", [Spelling::AsItIs].as_slice()),
             ("a@b", &[Spelling::AsItIs, Spelling::Encoded]),
@@ -311,9 +360,16 @@ mod tests {
 
     #[test]
     fn a_route_knows_its_size() {
-        let route = parse("ANY /a/{x}/b{id}").unwrap();
-        assert_eq!((route.piece_count(), route.methods().len()), (4, 7));
-        assert_eq!(route.methods(), ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
+        let routes = parse("ANY /a/{x}/b{id}").unwrap();
+        let methods = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+        assert!(routes.iter().zip(methods).all(|(route, method)| {
+            route.pieces[0] == RoutePiece::Literal(format!("{method}/a/")) && routes.len() == methods.len()
+        }));
+        assert!(routes.iter().all(|route| route.piece_count() == 4 && !route.has_wildcard()));
+        assert!(parse("GET /a/*").unwrap()[0].has_wildcard() && parse("GET /*/a").unwrap()[0].has_wildcard());
+        let mut text = "GET/x".to_owned();
+        routes[6].write(&mut text, |index| ["1", "2"][index]);
+        assert_eq!(text, "GET/xPUT/a/2/b1");
         assert_eq!(Route::captures("ANY /a/{x}/b{id}/{x}"), ["x", "id", "x"]);
         assert!(Route::captures("ANY").is_empty() && Route::captures("GET /{").is_empty());
     }
@@ -330,7 +386,11 @@ mod tests {
             ("GET /a/*", None),
             ("GET /*", None),
         ] {
-            assert_eq!(parse(route).unwrap().other_end(), other.map(|other| parse(other).unwrap()), "{route}");
+            assert_eq!(
+                parse(route).unwrap()[0].other_end(),
+                other.map(|other| parse(other).unwrap().remove(0)),
+                "{route}"
+            );
         }
     }
 
@@ -339,26 +399,45 @@ mod tests {
         let long = "x".repeat(400);
         let path = |route: &str| paths(route, [&long, &long]).remove(0);
         assert_eq!(path("GET /{id}"), format!("/{long}"));
-        assert_eq!(path(&format!("GET /{{id}}{}", "y".repeat(110))), format!("/{long}{}", "y".repeat(110)));
-        for end in ["y".repeat(111), "y".repeat(112), "y".repeat(2_000)] {
-            assert_eq!(path(&format!("GET /{{id}}{end}{{x}}")), format!("/{long}{}", "y".repeat(111)));
+        assert_eq!(path(&format!("GET /{{id}}{}", "y".repeat(107))), format!("/{long}{}", "y".repeat(107)));
+        for end in ["y".repeat(108), "y".repeat(109), "y".repeat(2_000)] {
+            assert_eq!(path(&format!("GET /{{id}}{end}{{x}}")), format!("/{long}{}", "y".repeat(108)));
         }
-        assert_eq!(path("GET /{id}/{x}/{id}"), format!("/{long}/{}", "x".repeat(110)));
+        assert_eq!(path("GET /{id}/{x}/{id}"), format!("/{long}/{}", "x".repeat(107)));
+    }
+
+    #[test]
+    fn routes_that_start_alike_are_written_together() {
+        let route = |text: &str| parse(text).unwrap().remove(0);
+        for (one, other, expected) in [
+            ("GET /a/{id}", "GET /a/{id}/b", true),
+            ("GET /a/{id}", "GET /a/{x}", false),
+            ("GET /a/{id}", "GET /b/{id}", false),
+            ("GET /a/{id}", "PUT /a/{id}", false),
+            ("GET /a", "GET /a/{id}", false),
+            ("GET /a/", "GET /a/{id}", false),
+        ] {
+            assert_eq!(route(one).starts_like(&route(other)), expected, "{one} {other}");
+        }
+        assert!(route("GET /{id}").has_capture() && !route("GET /a/*").has_capture());
     }
 
     #[test]
     fn an_error_says_what_is_wrong_with_a_route() {
         let dots = |segment: &str| RouteError::DotSegment(segment.to_owned());
         let method = |method: &str| RouteError::Method(method.to_owned());
+        let slash = |path: &str| RouteError::NoSlash(path.to_owned());
         let stage = |route: &str| RouteError::Stage(route.to_owned());
         let name = |name: &str| RouteError::Pattern(PatternError::BadName(name.to_owned()));
         for (route, error) in [
-            ("", RouteError::NotMethodAndPath),
-            ("GET", RouteError::NotMethodAndPath),
-            ("GET a", RouteError::NotMethodAndPath),
-            ("GET  /a", RouteError::NotMethodAndPath),
-            ("GET *", RouteError::NotMethodAndPath),
-            ("/a", RouteError::NotMethodAndPath),
+            ("", RouteError::NoMethod),
+            ("GET", RouteError::NoMethod),
+            ("GET a", slash("a")),
+            ("GET https://x/a", slash("https://x/a")),
+            ("GET\t/a", RouteError::WhiteSpace),
+            ("GET  /a", RouteError::WhiteSpace),
+            ("GET *", slash("*")),
+            ("/a", RouteError::NoMethod),
             ("* /a", method("*")),
             ("get /a", method("get")),
             ("TRACE /a", method("TRACE")),
@@ -371,6 +450,8 @@ mod tests {
             ("GET /../a", dots("..")),
             ("GET /a/.", dots(".")),
             ("GET /a/../", dots("..")),
+            ("GET /%2e%2E/a", dots("%2e%2E")),
+            ("GET /a/.%2e", dots(".%2e")),
             ("GET /a*", RouteError::Wildcard),
             ("GET /**", RouteError::Wildcard),
             ("GET /{id}*", RouteError::Wildcard),
@@ -382,7 +463,7 @@ mod tests {
             ("GET /v1/*", stage("GET /*")),
             ("ANY /prod", stage("ANY /")),
             ("GET /a?", RouteError::Character('?')),
-            ("GET /a b", RouteError::Character(' ')),
+            ("GET /a b", RouteError::WhiteSpace),
             ("GET /$a", RouteError::Character('$')),
             ("GET /%2", RouteError::Character('%')),
             ("GET /é", RouteError::Character('é')),

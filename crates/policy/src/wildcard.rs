@@ -48,24 +48,26 @@ pub(super) fn covers(resource: &str, text: &str) -> bool {
 
 /// Whether some text can match both `pattern` and `resource`. `pattern` may have `?`, and a `*` as
 /// its last character; `resource` may have `*`. If both have wildcards, only the text before the
-/// first `*` of `resource` is compared, so the result can be `true` without such a text.
+/// first `*` and after the last `*` of `resource` is compared, so the result can be `true` without
+/// such a text.
 pub(super) fn overlap(pattern: &str, resource: &str) -> bool {
     if !pattern.contains(['?', '*']) {
         return covers(resource, pattern);
     }
-    let pattern_start = pattern.strip_suffix('*');
-    let resource_start = resource.split_once('*').map(|(start, _)| start);
-    let mut pattern_chars = pattern_start.unwrap_or(pattern).chars();
-    let mut resource_chars = resource_start.unwrap_or(resource).chars();
-    loop {
-        match (pattern_chars.next(), resource_chars.next()) {
-            (Some(expected), Some(actual)) if expected == '?' || expected == actual => {}
-            (Some(_), Some(_)) => return false,
-            (Some(_), None) => return resource_start.is_some(),
-            (None, Some(_)) => return pattern_start.is_some(),
-            (None, None) => return true,
-        }
-    }
+    let is_same = |(expected, actual): (char, char)| expected == '?' || expected == actual;
+    let (start, resource_has_star) = before_star(resource);
+    let (pattern_start, pattern_has_star) = before_star(pattern);
+    let (length, pattern_length) = (start.chars().count(), pattern_start.chars().count());
+    let is_same_length = length == pattern_length;
+    let can_be_as_long = is_same_length || if length < pattern_length { resource_has_star } else { pattern_has_star };
+    let end = resource.rsplit_once('*').map_or("", |(_, end)| end);
+    let ends_alike = pattern_has_star || pattern_start.chars().rev().zip(end.chars().rev()).all(is_same);
+    can_be_as_long && ends_alike && pattern_start.chars().zip(start.chars()).all(is_same)
+}
+
+/// The text before the first `*`, and whether there is one.
+fn before_star(pattern: &str) -> (&str, bool) {
+    pattern.split_once('*').map_or((pattern, false), |(start, _)| (start, true))
 }
 
 #[cfg(test)]
@@ -98,7 +100,9 @@ mod tests {
         for (pattern, resource, expected) in [
             ("a/b", "a/*/c", false),
             ("a/b/c", "a/*/c", true),
-            ("a/?/d", "a/*/c", true),
+            ("a/?/d", "a/*/c", false),
+            ("a/?/?", "a/*/c", true),
+            ("a/?/c*", "a/*/d", true),
             ("b/?/c", "a/*/c", false),
             ("a*", "a/*/c", true),
             ("b*", "a/*/c", false),

@@ -21,13 +21,13 @@ pub(super) struct Work {
     matching: usize,
     /// For the combinations of several claims' values. Enough for the bindings of one rule.
     combining: usize,
-    /// For routes. Enough for `MAX_ROUTES` routes with 20 characters.
+    /// For routes. Enough for `MAX_ROUTES` routes with 30 characters.
     writing: usize,
 }
 
 impl Work {
     pub(super) fn for_one_token() -> Self {
-        Self { matching: 300_000, combining: 150_000, writing: 250_000 }
+        Self { matching: 300_000, combining: 150_000, writing: 300_000 }
     }
 
     /// Pays for parsing a claim to find what a JSON Pointer leads to.
@@ -59,19 +59,19 @@ impl Work {
     /// Pays for a look at one route with one set of bindings.
     #[must_use]
     pub(super) fn look_at(&mut self, pieces: usize) -> bool {
-        pay(&mut self.writing, 4 + pieces)
+        pay(&mut self.writing, 2 + pieces / 2)
     }
 
-    /// Pays for the encoding of values in a path.
+    /// Pays for the encoding of values in a resource.
     #[must_use]
-    pub(super) fn spell(&mut self, path: &str) -> bool {
-        pay(&mut self.writing, path.len() / 2)
+    pub(super) fn spell(&mut self, resource: &str) -> bool {
+        pay(&mut self.writing, resource.len() / 2)
     }
 
-    /// Pays for one resource with this path: for writing it, sorting it and rendering it.
+    /// Pays for one resource: for writing it, sorting it and rendering it.
     #[must_use]
-    pub(super) fn write(&mut self, path: &str) -> bool {
-        pay(&mut self.writing, 10 + path.len() / 2)
+    pub(super) fn write(&mut self, resource: &str) -> bool {
+        pay(&mut self.writing, 10 + resource.len() / 2)
     }
 }
 
@@ -100,11 +100,11 @@ mod tests {
         assert_eq!(work.combine(4, 3), 4);
         assert_eq!(work.combining, 1_000 - 4 * (10 + 6));
         assert!(work.look_at(6));
-        assert_eq!(work.writing, 1_000 - (4 + 6));
+        assert_eq!(work.writing, 1_000 - (2 + 3));
         assert!(work.write("/12345678"));
-        assert_eq!(work.writing, 990 - (10 + 4));
+        assert_eq!(work.writing, 995 - (10 + 4));
         assert!(work.spell("/12345678"));
-        assert_eq!(work.writing, 976 - 4);
+        assert_eq!(work.writing, 981 - 4);
     }
 
     #[test]
