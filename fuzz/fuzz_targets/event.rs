@@ -42,7 +42,7 @@ fuzz_target!(|input: &str| {
         let decision = authorizer.decide(&event, NOW).now_or_never().unwrap();
         let is_temporary = matches!(&decision.outcome, Outcome::Refused(refusal) if refusal.is_temporary());
         let verdict = match &decision.outcome {
-            Outcome::Evaluated(evaluated) => Some(evaluated.verdict),
+            Outcome::Evaluated(evaluated) => Some(evaluated.verdict.clone()),
             Outcome::Refused(_) => None,
             Outcome::Fault(fault) => {
                 let name = fault.name();
@@ -64,7 +64,7 @@ fuzz_target!(|input: &str| {
                 assert_eq!(string(&object(text.as_bytes()).unwrap(), "methodArn").as_ref(), Some(&requested));
                 let policy = policy_of(&response.policy_document, stage(&requested), 8_192);
                 match verdict {
-                    Some(verdict) => assert_agrees(&policy, &requested, verdict),
+                    Some(verdict) => assert_agrees(&policy, &requested, &verdict),
                     None => assert_eq!(policy.verdict(&requested), iam::Verdict::ExplicitDeny),
                 }
                 assert_on_the_wire(&response);

@@ -4,7 +4,8 @@
 //!
 //! - The policy allows only what an `[[allow]]` rule grants for the claims' literal values.
 //! - It allows nothing that a `[[deny]]` rule denies.
-//! - It allows no path that a backend may interpret as one outside the granted prefix.
+//! - It allows no path that a backend may interpret as one that is not granted.
+//! - Our own reading of the policy is that of the reference evaluator.
 //! - It allows or denies the requested route explicitly.
 #![no_main]
 
@@ -13,11 +14,11 @@ use okta_authorizer_fuzz::{STAGE, assert_agrees, case::Case, policy_of};
 use okta_authorizer_policy::{ClaimSet, MethodArn, PolicyOptions, Rules, Verdict, render};
 use okta_authorizer_testkit::{
     backend_path::as_a_backend_reads_it,
-    reference_rules::{Meaning, Scope, toml},
+    reference_rules::{Meaning, Scope, matches, toml},
 };
 
-/// Suffixes that are appended to every route that a policy allows.
-const SUFFIXES: [&str; 17] = [
+/// What is appended to every route that a policy allows, and put in the place of its wildcards.
+const ATTACKS: [&str; 21] = [
     "",
     "x",
     "/x",
@@ -35,6 +36,10 @@ const SUFFIXES: [&str; 17] = [
     "/.. ",
     "/.\t./x",
     "/..\0",
+    "/",
+    "x%23",
+    "x%3f",
+    "x%2523",
 ];
 
 fuzz_target!(|input: &str| {
@@ -49,7 +54,7 @@ fuzz_target!(|input: &str| {
     let made = render(&rules.grants(&claims, &requested), &requested, options);
     let policy = policy_of(&made.document, STAGE, options.max_bytes);
 
-    assert_agrees(&policy, requested.text(), made.verdict);
+    assert_agrees(&policy, requested.text(), &made.verdict);
     let is_allowed = matches!(made.verdict, Verdict::Allowed { .. });
     let (method, path) = split(asked);
     let odd = path.contains(['%', '\\', ';', '#', ' ', '\t', '\n', '\r', '\0'])
@@ -61,13 +66,21 @@ fuzz_target!(|input: &str| {
     let mut paths: Vec<String> = case.requests.iter().take(8).map(|&request| request.to_owned()).collect();
     let scopes =
         meaning.allow.iter().chain(&meaning.deny).take(4).map(|scope| format!("{}{}", scope.method, scope.path));
-    let allowed =
-        policy.allow.iter().take(4).map(|resource| resource[STAGE.len() + 1..].trim_end_matches('*').to_owned());
+    let allowed = policy.allow.iter().take(4).map(|resource| resource[STAGE.len() + 1..].to_owned());
     for route in scopes.chain(allowed) {
-        paths.extend(SUFFIXES.iter().map(|suffix| format!("{route}{suffix}")));
+        let above = route.trim_end_matches('*').replace('*', "x");
+        paths.extend(ATTACKS.iter().map(|attack| format!("{above}{attack}")));
+        if route.contains('*') {
+            paths.extend(ATTACKS.iter().map(|attack| route.replace('*', attack)));
+        }
     }
     for tail in &paths {
-        if policy.allows(&format!("{STAGE}/{tail}")) {
+        let arn = format!("{STAGE}/{tail}");
+        let is_allowed = policy.allows(&arn);
+        if let Some(arn) = MethodArn::parse(&arn) {
+            assert_eq!(made.document.allows(&arn), is_allowed, "{arn:?}: {made:?}");
+        }
+        if is_allowed {
             let (method, path) = split(tail);
             assert!(meaning.allows(method, path), "{tail} is allowed: {made:?}, {meaning:?}");
             if case.path_guard {
@@ -81,15 +94,16 @@ fn split(tail: &str) -> (&str, &str) {
     tail.split_at(tail.find('/').unwrap_or(tail.len()))
 }
 
-/// Asserts that every interpretation of the path by a backend is inside a granted prefix.
+/// Asserts that every interpretation of the path by a backend is granted.
 fn assert_stays(meaning: &Meaning, method: &str, path: &str) {
     let covering: Vec<&Scope> = meaning.allow.iter().filter(|scope| scope.covers(method, path)).collect();
-    if covering.iter().any(|scope| !scope.includes_below) {
+    if covering.iter().any(|scope| !scope.path.contains('*')) {
         return; // granted literally
     }
     for times in 0..=2 {
         let read = as_a_backend_reads_it(path, times);
-        let stays = covering.iter().any(|scope| read.starts_with(&as_a_backend_reads_it(&scope.path, times)));
-        assert!(stays, "{method} {path} leaves the granted prefix: {}", String::from_utf8_lossy(&read));
+        // Decoding does not change a wildcard.
+        let stays = covering.iter().any(|scope| matches(&as_a_backend_reads_it(&scope.path, times), &read));
+        assert!(stays, "{method} {path} leaves what is granted: {}", String::from_utf8_lossy(&read));
     }
 }

@@ -5,14 +5,18 @@
 //! ```text
 //! allow tenants={id}:{name}:{group} scopes=a|b > GET /tenants/{name}/* > PUT /idps/{id}
 //! deny groups=SUSPENDED > ANY /*
+//! allow scopes&=a|b uid+ dept- > GET /a         all of them; a claim is there; a claim is not there
+//! allow @prod @test #a1b2c3 !name > GET /a      stages, APIs and the rule's name
 //! tenants: 0oa1:acme:00g1 | 0oa2:umbra:00g2     a claim: a string, or with ` | ` several strings
 //! level:= 7                                     a claim as JSON
 //! ? GET/tenants/acme/domains                    a request; the policy is made for the first one
 //! max 2048                                      POLICY_MAX_BYTES
 //! guard off                                     PATH_GUARD
 //! ```
+//!
+//! Every request is to the API `a1b2c3` and its stage `prod`.
 
-use okta_authorizer_testkit::reference_rules::{Meaning, Rule, read, values};
+use okta_authorizer_testkit::reference_rules::{Condition, Meaning, Rule, read, values};
 use serde_json::{Map, Value, json};
 
 pub struct Case<'t> {
@@ -54,27 +58,56 @@ impl<'t> Case<'t> {
     pub fn meaning(&self) -> Option<Meaning> {
         const MAX_VALUES: usize = 16;
         const MAX_VALUE_LENGTH: usize = 140;
+        const MAX_PATTERNS: usize = 4;
         const MAX_CAPTURES: usize = 3;
-        for (claim, patterns) in self.rules.iter().flat_map(|rule| &rule.when) {
-            let values = values(&self.claims, claim).unwrap_or_default();
-            let is_long = values.iter().any(|value| value.chars().count() > MAX_VALUE_LENGTH);
-            let is_complex = patterns.iter().any(|pattern| pattern.matches('{').count() > MAX_CAPTURES);
-            if values.len() > MAX_VALUES || is_long || is_complex {
+        const MAX_ROUTES: usize = 8;
+        let captures = |text: &String| text.matches('{').count();
+        for rule in &self.rules {
+            if rule.routes.len() > MAX_ROUTES || rule.routes.iter().any(|route| captures(route) > MAX_CAPTURES) {
                 return None;
             }
+            for (claim, condition) in &rule.when {
+                let (Condition::Any(patterns) | Condition::All(patterns)) = condition else { continue };
+                let values = values(&self.claims, claim).unwrap_or_default();
+                let is_long = values.iter().any(|value| value.chars().count() > MAX_VALUE_LENGTH);
+                let is_complex = patterns.iter().any(|pattern| captures(pattern) > MAX_CAPTURES);
+                if values.len() > MAX_VALUES || is_long || is_complex || patterns.len() > MAX_PATTERNS {
+                    return None;
+                }
+            }
         }
-        read(&self.rules, &self.claims)
+        read(&self.rules, &self.claims, "a1b2c3", "prod")
     }
 }
 
 fn rule(denies: bool, text: &str) -> Rule {
     let mut parts = text.split(" > ");
-    let conditions = parts.next().unwrap_or_default().split(' ').filter_map(|text| text.split_once('='));
-    let mut when: Vec<(String, Vec<String>)> = Vec::new();
-    for (claim, patterns) in conditions {
-        if when.iter().all(|(known, _)| known != claim) {
-            when.push((claim.to_owned(), patterns.split('|').map(str::to_owned).collect()));
+    let mut rule = Rule { denies, ..Rule::default() };
+    for part in parts.next().unwrap_or_default().split(' ') {
+        if let Some(stage) = part.strip_prefix('@') {
+            rule.stage.push(stage.to_owned());
+        } else if let Some(api) = part.strip_prefix('#') {
+            rule.api.push(api.to_owned());
+        } else if let Some(name) = part.strip_prefix('!') {
+            rule.name = Some(name.to_owned());
+        } else if let Some((claim, condition)) = condition(part)
+            && rule.when.iter().all(|(known, _)| known != claim)
+        {
+            rule.when.push((claim.to_owned(), condition));
         }
     }
-    Rule { denies, when, routes: parts.map(str::to_owned).collect() }
+    rule.routes = parts.map(str::to_owned).collect();
+    rule
+}
+
+fn condition(text: &str) -> Option<(&str, Condition)> {
+    if let Some((claim, patterns)) = text.split_once('=') {
+        let patterns = patterns.split('|').map(str::to_owned).collect();
+        return Some(match claim.strip_suffix('&') {
+            Some(claim) => (claim, Condition::All(patterns)),
+            None => (claim, Condition::Any(patterns)),
+        });
+    }
+    let present = |claim| (claim, Condition::Present(true));
+    text.strip_suffix('+').map(present).or_else(|| Some((text.strip_suffix('-')?, Condition::Present(false))))
 }

@@ -22,7 +22,7 @@ pub fn policy_of(document: &PolicyDocument, stage: &str, max_bytes: usize) -> ia
 }
 
 /// Panics unless the policy says about a request what the authorizer's verdict on it says.
-pub fn assert_agrees(policy: &iam::Policy, requested: &str, verdict: Verdict) {
+pub fn assert_agrees(policy: &iam::Policy, requested: &str, verdict: &Verdict) {
     let found = policy.verdict(requested);
     let agrees = match verdict {
         Verdict::Allowed { .. } => found == iam::Verdict::Allowed,

@@ -1,12 +1,15 @@
-//! Random rules, claims and requests. Characters with a meaning in IAM, in a URL or in a path are
-//! frequent. So are requests that the rules are about, because others show little.
+//! Random rules, claims and requests over the whole rules language. Characters with a meaning in
+//! IAM, in a URL or in a path are frequent. So are requests that the rules are about, because
+//! others show little.
 
 use okta_authorizer_testkit::{
     METHODS,
-    reference_rules::{Bindings, Rule, fill},
+    reference_rules::{Bindings, Condition, Rule, encode_uri_component, fill},
 };
 use proptest::{
+    bool::weighted,
     collection::vec,
+    option,
     prelude::{Just, Strategy, any},
     prop_oneof,
     sample::{Index, select, subsequence},
@@ -25,7 +28,14 @@ pub struct Case {
 
 /// How a request is made from rules and claims.
 #[derive(Debug, Clone)]
-pub enum Request {
+pub struct Request {
+    pub api: &'static str,
+    pub stage: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
     /// Anything.
     Random { method: &'static str, path: String },
     /// What a rule grants or denies for some bindings, and perhaps a change to it.
@@ -34,26 +44,72 @@ pub enum Request {
         route: Index,
         bindings: Index,
         method: Index,
-        /// The path below a route's wildcard.
-        below: String,
+        /// How each captured value is written.
+        spellings: Vec<Spelling>,
+        /// What is in the place of the route's wildcards.
+        wild: Vec<String>,
+        /// Whether a slash at the end is added or removed.
+        other_end: bool,
         change: Option<(Index, String, bool)>,
     },
 }
 
-const CLAIMS: [&str; 6] = ["uid", "groups", "tenants", "scopes", "dept", "x y\"z"];
-const CAPTURES: [&str; 4] = ["a", "b_2", "name", "z"];
+#[derive(Debug, Clone, Copy)]
+enum Spelling {
+    AsItIs,
+    /// As `encodeURIComponent` writes it.
+    Encoded,
+    /// Like `Encoded`, but the digits are in lower case. No rule grants this.
+    LowerCase,
+    /// Every character is encoded. No rule grants this.
+    All,
+}
+
+/// Two of each, because a rule may be for one of them.
+const APIS: [&str; 2] = ["abcdef1234", "zyxwvu9876"];
+const STAGES: [&str; 2] = ["prod", "test"];
+const CLAIMS: [&str; 11] = [
+    "uid",
+    "groups",
+    "tenants",
+    "scopes",
+    "dept",
+    "x y\"z",
+    "app",
+    "/app/roles",
+    "/app/own~1er",
+    "/app/ids/0",
+    "/groups/1",
+];
+const CAPTURES: [&str; 4] = ["a", "b_2", "userId", "Z"];
 const WORDS: [&str; 6] = ["a", "b", "acme", "umbra", "7", "A"];
-const SEPARATORS: [&str; 6] = [":", "-", "a", "::", "_", "."];
+const SEPARATORS: [&str; 8] = [":", "-", "a", "::", "_", ".", "@", " "];
+
+/// Values as tokens have them, which go into a route in one or two spellings, or not at all.
+const PEOPLE: [&str; 12] = [
+    "alice@example.com",
+    "Smith & Sons (UK)",
+    "O'Neil",
+    "a b",
+    "a  b",
+    " a",
+    "b ",
+    "x+y=z",
+    "7:acme",
+    "acme;x",
+    "ａcme",
+    "acme@a",
+];
 
 /// The longest value that a capture accepts. Four of them make a resource that is too long for IAM.
 const LONG: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
 /// The parts of a claim's value.
 #[rustfmt::skip] // one item per line otherwise
-const IN_VALUES: [&str; 42] = [
+const IN_VALUES: [&str; 46] = [
     LONG, "xxxxxxxx", "a", "a", "b", "acme", "umbra", "7", "A", ":", ":", ":", "-", "_", ".", "..", "*", "?", "$",
-    "${aws:username}", "${*}", "/", "//", "/*", "\\", "%", "%2e", "%2F", "%2a", " ", "+", "@", "é", "\u{202e}", "\0",
-    "\n", "\"", "'", "{a}", "~", "=,!", ";",
+    "${aws:username}", "${*}", "/", "//", "/*", "\\", "%", "%2e", "%2F", "%2a", " ", " ", "+", "@", "@", "é",
+    "\u{202e}", "\0", "\n", "\"", "'", "{a}", "~", "=,!", ";", "&", "()",
 ];
 
 /// The parts of a route's text: everything that the language accepts.
@@ -64,12 +120,12 @@ const IN_ROUTES: [&str; 23] = [
 
 /// The parts of a path.
 #[rustfmt::skip] // one item per line otherwise
-const IN_PATHS: [&str; 83] = [
+const IN_PATHS: [&str; 87] = [
     "/", "/", "/", "/", "/", "/", "a", "a", "b", "acme", "umbra", "7", "A", ":", "-", ".", ".", "..", "..", "/../",
     "/./", "/..", "/.", "...", "\\", "\\..\\", "*", "?", "$", "${*}", "%", "%%", "2", "5", "e", "E", "f", "c", "2e",
     "2F", "%2e", "%2E", "%2f", "%2F", "%5c", "%5C", "%25", "%252e", "%252E", "%252f", "%255c", "%32", "%65", "%45",
     "%66", "%09", "%0D", "%250a", "%30", "%c0%ae", "%C1%9C", "%25%32%65", "%00", "%09", "%20", "%C3%A9", ";", "..;",
-    ".;", "%3b", "é", "~", " ", "#", "..#", "/..#", "%23", ".. ", "%3F", "\t", "\r", "\n", "\0",
+    ".;", "%3b", "é", "~", " ", "#", "..#", "/..#", "%23", ".. ", "%3F", "%40", "%26", "%2523", "%33", "\t", "\r", "\n", "\0",
 ];
 
 fn of(parts: &'static [&'static str], count: std::ops::Range<usize>) -> impl Strategy<Value = String> + Clone {
@@ -79,71 +135,122 @@ fn of(parts: &'static [&'static str], count: std::ops::Range<usize>) -> impl Str
 pub fn case() -> impl Strategy<Value = Case> {
     let rules = vec(rule(), 1..5).prop_map(|mut rules| {
         rules[0].denies = false;
+        for (place, rule) in rules.iter_mut().enumerate() {
+            // Names are used once.
+            rule.name = rule.name.take().map(|name| format!("{name} {place}"));
+        }
         rules
     });
     let max_bytes = prop_oneof![6 => Just(32_768_usize), 1 => Just(1_024_usize), 1 => 1_024..6_000_usize];
-    (rules, claims(), vec(request(), 6), max_bytes, proptest::bool::weighted(0.9)).prop_map(
+    (rules, claims(), vec(request(), 6), max_bytes, weighted(0.9)).prop_map(
         |(rules, claims, requests, max_bytes, path_guard)| Case { rules, claims, requests, max_bytes, path_guard },
     )
 }
 
 fn claims() -> impl Strategy<Value = Map<String, Value>> {
+    let text = || prop_oneof![3 => of(&IN_VALUES, 0..6), 1 => select(&PEOPLE[..]).prop_map(str::to_owned)];
     let value = || {
-        let text = || of(&IN_VALUES, 0..6);
         prop_oneof![
             5 => text().prop_map(Value::from),
-            8 => vec(text(), 0..5).prop_map(Value::from),
+            8 => vec(text(), 0..4).prop_map(Value::from),
             1 => any::<i32>().prop_map(Value::from),
-            1 => select(vec![json!(null), json!(true), json!(1.5), json!({ "a": "b" }), json!(["a", 7]), json!([["a"]])]),
+            1 => select(vec![
+                json!(null), json!(true), json!(1.5), json!({ "a": "b" }), json!(["a", 7]), json!([7, 1.5, false]),
+                json!([["a"]]), json!(["a", null]), json!(["b", {}]),
+            ]),
         ]
     };
     // Values like those of okta-dac, most of them well-formed.
     let tenant = (select(&WORDS[..]), select(&WORDS[..]), of(&IN_VALUES, 0..3))
         .prop_map(|(id, name, users)| format!("{id}:{name}:{users}"));
-    let tenants = prop_oneof![vec(tenant, 1..4).prop_map(Value::from), value()];
+    let pair = (select(&WORDS[..]), select(&SEPARATORS[..]), select(&WORDS[..]))
+        .prop_map(|(one, between, other)| format!("{one}{between}{other}"));
+    let tenants = prop_oneof![vec(tenant, 1..4).prop_map(Value::from), vec(pair, 1..4).prop_map(Value::from), value()];
     let words = || vec(select(&WORDS[..]), 1..4);
-    let groups = prop_oneof![words().prop_map(Value::from), value()];
+    let people = || vec(select(&PEOPLE[..]), 1..3);
+    let groups = || prop_oneof![3 => words().prop_map(Value::from), 1 => people().prop_map(Value::from), 2 => value()];
     let scopes = prop_oneof![
         words().prop_map(|scopes| json!({ "scp": scopes })),
         words().prop_map(|scopes| json!({ "scope": scopes.join(" ") })),
         value().prop_map(|value| json!({ "scope": value, "scp": null })),
         (value(), value()).prop_map(|(scp, scope)| json!({ "scp": scp, "scope": scope })),
     ];
-    let uid = prop_oneof![select(&WORDS[..]).prop_map(str::to_owned), of(&IN_VALUES, 0..4)];
-    (uid, groups, tenants, scopes, value(), value()).prop_map(|(uid, groups, tenants, scopes, dept, odd)| {
-        let Value::Object(mut claims) = scopes else { unreachable!("scopes are objects") };
-        claims.extend(
-            [("uid", json!(uid)), ("groups", groups), ("tenants", tenants), ("dept", dept), ("x y\"z", odd)]
-                .map(|(name, value)| (name.to_owned(), value)),
-        );
-        claims
-    })
+    let uid = prop_oneof![
+        2 => select(&WORDS[..]).prop_map(str::to_owned),
+        3 => select(&PEOPLE[..]).prop_map(str::to_owned),
+        1 => of(&IN_VALUES, 0..4),
+    ];
+    let app = prop_oneof![
+        6 => (groups(), value(), groups()).prop_map(|(roles, owner, ids)| {
+            json!({ "roles": roles, "own/er": owner, "ids": ids })
+        }),
+        1 => value(),
+    ];
+    (option::weighted(0.9, uid), groups(), tenants, scopes, value(), app, value()).prop_map(
+        |(uid, groups, tenants, scopes, dept, app, odd)| {
+            let Value::Object(mut claims) = scopes else { unreachable!("scopes are objects") };
+            let others = [("groups", groups), ("tenants", tenants), ("dept", dept), ("app", app), ("x y\"z", odd)];
+            let uid = uid.map(|uid| ("uid", json!(uid)));
+            claims.extend(others.into_iter().chain(uid).map(|(name, value)| (name.to_owned(), value)));
+            claims
+        },
+    )
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let claims = subsequence(&CLAIMS[..], 0..=2);
-    let conditions = vec((0..=3_usize, vec(pattern_parts(), 1..3)), 2);
+    let claims = prop_oneof![
+        6 => subsequence(&CLAIMS[..4], 0..=2),
+        3 => subsequence(&CLAIMS[..], 0..=2),
+        1 => subsequence(&CLAIMS[..], 3),
+    ];
+    let names =
+        |all: &'static [&'static str], weight| prop_oneof![weight => Just(vec![]), 1 => subsequence(all, 1..=2)];
+    let name = option::weighted(0.3, select(vec!["line 1", "tenant's admins", "é"]));
     let routes = vec(route_parts(), 1..4);
-    (proptest::bool::weighted(0.25), claims, conditions, routes).prop_map(|(denies, claims, conditions, routes)| {
-        let mut free = CAPTURES.as_slice();
-        let mut when = Vec::new();
-        for (claim, (count, parts)) in claims.into_iter().zip(conditions) {
-            let (names, rest) = free.split_at(count.min(free.len()));
-            free = rest;
-            when.push((claim.to_owned(), parts.into_iter().map(|parts| pattern(names, parts)).collect()));
-        }
-        let known = &CAPTURES[..CAPTURES.len() - free.len()];
-        let routes = routes.into_iter().map(|parts| route(known, parts)).collect();
-        Rule { denies, when, routes }
-    })
+    (weighted(0.25), name, claims, vec(condition(), 3), names(&STAGES, 8), names(&APIS, 8), routes).prop_map(
+        |(denies, name, claims, conditions, stage, api, routes)| {
+            let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+            let mut known: Vec<&str> = Vec::new();
+            let mut when = Vec::new();
+            for (claim, (condition, captures)) in claims.into_iter().zip(conditions) {
+                known.extend(captures);
+                when.push((claim.to_owned(), condition));
+            }
+            let routes = routes.into_iter().map(|parts| route(&known, parts)).collect();
+            Rule { denies, name: name.map(str::to_owned), when, stage: owned(stage), api: owned(api), routes }
+        },
+    )
+}
+
+/// A condition and its captures. Several claims often have the same ones.
+fn condition() -> impl Strategy<Value = (Condition, Vec<&'static str>)> {
+    let names =
+        || prop_oneof![2 => Just(vec![]), 4 => subsequence(&CAPTURES[..2], 1), 3 => subsequence(&CAPTURES[..], 1..=3)];
+    let any_of = (names(), vec(pattern_parts(), 1..4)).prop_map(|(names, patterns)| {
+        let patterns = patterns.into_iter().map(|parts| pattern(&names, parts)).collect();
+        (Condition::Any(patterns), names)
+    });
+    let all_of = vec((names(), pattern_parts()), 1..4).prop_map(|patterns| {
+        let names = patterns.iter().flat_map(|(names, _)| names.clone()).collect();
+        let patterns = patterns.into_iter().map(|(names, parts)| pattern(&names, parts)).collect();
+        (Condition::All(patterns), names)
+    });
+    let present = any::<bool>().prop_map(|present| (Condition::Present(present), Vec::new()));
+    prop_oneof![7 => any_of, 2 => all_of, 1 => present]
 }
 
 /// The text before, between and after the captures, and whether the captures are reversed.
 type PatternParts = (String, Vec<&'static str>, String, bool);
 
 fn pattern_parts() -> impl Strategy<Value = PatternParts> {
-    let edge = || prop_oneof![4 => Just(String::new()), 1 => select(&WORDS[..]).prop_map(str::to_owned), 1 => select(&SEPARATORS[..]).prop_map(str::to_owned)];
-    (edge(), vec(prop_oneof![4 => Just(":"), 1 => select(&SEPARATORS[..])], 3), edge(), proptest::bool::weighted(0.2))
+    let edge = || {
+        prop_oneof![
+            6 => Just(String::new()),
+            1 => select(&WORDS[..]).prop_map(str::to_owned),
+            1 => select(&SEPARATORS[..]).prop_map(str::to_owned),
+        ]
+    };
+    (edge(), vec(prop_oneof![4 => Just(":"), 1 => select(&SEPARATORS[..])], 3), edge(), weighted(0.2))
 }
 
 fn pattern(names: &[&str], (before, between, after, reversed): PatternParts) -> String {
@@ -162,19 +269,23 @@ fn pattern(names: &[&str], (before, between, after, reversed): PatternParts) -> 
     if pattern.is_empty() { "acme".to_owned() } else { pattern }
 }
 
-type RouteParts = (&'static str, Vec<Vec<(String, Option<Index>)>>, bool);
+/// A method, the pieces of each segment, or none for a wildcard, and the end of the path.
+type RouteParts = (&'static str, Vec<Option<Vec<(String, Option<Index>)>>>, &'static str);
 
 fn route_parts() -> impl Strategy<Value = RouteParts> {
     let method = prop_oneof![4 => Just("GET"), 2 => Just("ANY"), 2 => select(&METHODS[..])];
     let piece = (
-        prop_oneof![9 => of(&IN_ROUTES, 1..2), 9 => of(&IN_ROUTES, 0..4), 1 => of(&[LONG], 3..5)],
-        proptest::option::weighted(0.5, any::<Index>()),
+        prop_oneof![9 => of(&IN_ROUTES, 0..2), 9 => of(&IN_ROUTES, 0..4), 1 => of(&[LONG], 3..5)],
+        option::weighted(0.5, any::<Index>()),
     );
-    (method, vec(vec(piece, 1..3), 0..4), proptest::bool::weighted(0.4))
+    let segment = option::weighted(0.88, vec(piece, 1..3));
+    let end = prop_oneof![5 => Just(""), 4 => Just("/*"), 1 => Just("/")];
+    (method, vec(segment, 0..4), end)
 }
 
-fn route(known: &[&str], (method, segments, star): RouteParts) -> String {
-    let segment = |parts: Vec<(String, Option<Index>)>| {
+fn route(known: &[&str], (method, segments, end): RouteParts) -> String {
+    let segment = |parts: Option<Vec<(String, Option<Index>)>>| {
+        let Some(parts) = parts else { return "*".to_owned() };
         let mut segment = String::new();
         for (text, capture) in parts {
             segment.push_str(&text);
@@ -185,42 +296,50 @@ fn route(known: &[&str], (method, segments, star): RouteParts) -> String {
         // The language accepts neither of these.
         if matches!(segment.as_str(), "" | "." | "..") { "a".to_owned() } else { segment }
     };
-    let mut segments: Vec<_> = segments.into_iter().map(segment).collect();
-    if star {
-        segments.push("*".to_owned());
-    }
-    format!("{method} /{}", segments.join("/"))
+    let path: String = segments.into_iter().map(|parts| format!("/{}", segment(parts))).collect();
+    let path = path + end;
+    format!("{method} {}", if path.is_empty() { "/" } else { &path })
 }
 
-pub fn request() -> impl Strategy<Value = Request> {
+fn request() -> impl Strategy<Value = Request> {
     let method = prop_oneof![6 => Just("GET"), 3 => select(&METHODS[..]), 1 => select(vec!["TRACE", "ANY", "X"])];
     let path = prop_oneof![20 => of(&IN_PATHS, 0..8), 1 => of(&IN_PATHS, 150..400)];
     // An ARN may end with the method.
     let path = prop_oneof![30 => path.prop_map(|path| format!("/{path}")), 1 => Just(String::new())];
-    let random = (method, path).prop_map(|(method, path)| Request::Random { method, path });
+    let random = (method, path).prop_map(|(method, path)| Kind::Random { method, path });
     let change = (any::<Index>(), of(&IN_PATHS, 1..4), any::<bool>());
-    let below = of(&IN_PATHS, 0..6);
+    let wild = prop_oneof![2 => select(&WORDS[..]).prop_map(str::to_owned), 3 => of(&IN_PATHS, 0..6)];
+    let spelling = prop_oneof![
+        4 => Just(Spelling::AsItIs),
+        4 => Just(Spelling::Encoded),
+        1 => select(vec![Spelling::LowerCase, Spelling::All])
+    ];
     let index = || any::<Index>();
-    let aimed = (index(), index(), index(), index(), below, proptest::option::weighted(0.3, change)).prop_map(
-        |(rule, route, bindings, method, below, change)| Request::Aimed {
+    let places = (index(), index(), index(), index());
+    let aimed = (places, vec(spelling, 4), vec(wild, 2), weighted(0.1), option::weighted(0.3, change)).prop_map(
+        |((rule, route, bindings, method), spellings, wild, other_end, change)| Kind::Aimed {
             rule,
             route,
             bindings,
             method,
-            below,
+            spellings,
+            wild,
+            other_end,
             change,
         },
     );
-    prop_oneof![1 => random, 3 => aimed]
+    // Most requests are to one API and stage, because the others have another policy.
+    let target = prop_oneof![8 => Just((APIS[0], STAGES[0])), 1 => (select(&APIS[..]), select(&STAGES[..]))];
+    (target, prop_oneof![1 => random, 3 => aimed]).prop_map(|((api, stage), kind)| Request { api, stage, kind })
 }
 
 impl Request {
     /// The method and the path.
     pub fn to(&self, rules: &[Rule], claims: &Map<String, Value>) -> (String, String) {
-        let (rule, route, bindings, method, below, change) = match self {
-            Self::Random { method, path } => return ((*method).to_owned(), path.clone()),
-            Self::Aimed { rule, route, bindings, method, below, change } => {
-                (rule, route, bindings, method, below, change)
+        let (rule, route, bindings, method, spellings, wild, other_end, change) = match &self.kind {
+            Kind::Random { method, path } => return ((*method).to_owned(), path.clone()),
+            Kind::Aimed { rule, route, bindings, method, spellings, wild, other_end, change } => {
+                (rule, route, bindings, method, spellings, wild, other_end, change)
             }
         };
         let rule = rule.get(rules);
@@ -230,10 +349,13 @@ impl Request {
         let bound = if matches.is_empty() { Bindings::new() } else { bindings.get(&matches).clone() };
         let (route_method, template) = route.split_once(' ').unwrap();
         let method = if route_method == "ANY" { *method.get(&METHODS) } else { route_method };
-        let (template, star) = template.strip_suffix('*').map_or((template, false), |above| (above, true));
-        let mut path = fill(template, &complete(bound));
-        if star {
-            path = format!("{}/{below}", path.trim_end_matches('/'));
+        let mut wild = wild.iter().cycle();
+        let segments = template.split('/').map(|one| if one == "*" { wild.next().unwrap() } else { one });
+        let template = segments.collect::<Vec<_>>().join("/");
+        let mut spellings = spellings.iter().cycle();
+        let mut path = fill(&template, &complete(bound), |value| spelled(value, *spellings.next().unwrap()));
+        if *other_end && path.len() > 1 {
+            path = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
         }
         if let Some((at, text, replace)) = change {
             let places: Vec<_> = path.char_indices().map(|(at, _)| at).skip(1).chain([path.len()]).collect();
@@ -242,6 +364,24 @@ impl Request {
             path.replace_range(at..end, text);
         }
         (method.to_owned(), path)
+    }
+}
+
+fn spelled(value: &str, spelling: Spelling) -> String {
+    match spelling {
+        Spelling::AsItIs => value.to_owned(),
+        Spelling::Encoded => encode_uri_component(value),
+        Spelling::LowerCase => {
+            let changed = |c: char| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_string()
+                } else {
+                    encode_uri_component(&c.to_string()).to_lowercase()
+                }
+            };
+            value.chars().map(changed).collect()
+        }
+        Spelling::All => value.bytes().map(|byte| format!("%{byte:02X}")).collect(),
     }
 }
 
