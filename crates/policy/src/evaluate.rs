@@ -60,6 +60,14 @@ impl<'r> Resources<'r> {
         self.list.is_empty()
     }
 
+    /// Makes room for more.
+    fn reserve(&mut self, additional: usize) {
+        /// Bytes of a usual route.
+        const ROUTE: usize = 32;
+        self.list.reserve(additional);
+        self.text.reserve(additional * ROUTE);
+    }
+
     /// Each route with its rule. A route is `{METHOD}/{path}`, the end of a method ARN. Each `*` in
     /// it is a whole segment. If the path is longer than [`MAX_RESOURCE`](crate::MAX_RESOURCE), it
     /// is only the start.
@@ -484,6 +492,7 @@ impl<'a> RuleEvaluation<'a> {
         })
     }
 
+    #[inline]
     fn spelling_count(&self, route: &Route, bindings: &Bindings<'_>) -> usize {
         if self.has_spellings { route.spelling_count(|index| value_at(bindings, index)) } else { 1 }
     }
@@ -522,6 +531,7 @@ impl<'a> RuleEvaluation<'a> {
     /// Appends the rule's routes until there is no room or no work left, and returns how many.
     fn push_routes<'r>(&self, list: &mut Resources<'r>, name: &'r RuleName, requested: &str, work: &mut Work) -> usize {
         let before = list.len();
+        list.reserve(self.route_count.min(MAX_ROUTES));
         'work: for (route, bindings) in self.bound_routes() {
             let value = |index| value_at(bindings, index);
             for number in 0..self.spelling_count(route, bindings) {

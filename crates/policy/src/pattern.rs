@@ -131,12 +131,7 @@ impl Pattern {
         let Some(middle) = self.middle(value) else { return Match::No };
         let Some((_, separated)) = self.captures.split_last() else { return Match::Yes(Vec::new()) };
         let Some(left) = split_leftmost(middle, separated) else { return Match::No };
-        // A single capture takes all of it.
-        if separated.is_empty() || split_rightmost(middle, separated).as_ref() == Some(&left) {
-            Match::Yes(left)
-        } else {
-            Match::Ambiguous
-        }
+        if is_rightmost(&left, middle, separated) { Match::Yes(left) } else { Match::Ambiguous }
     }
 
     /// The part of a value that the captures and the text between them have to match. `None` if the
@@ -191,17 +186,16 @@ fn split_leftmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Opt
     (!remaining.is_empty()).then_some(values)
 }
 
-fn split_rightmost<'v>(mut remaining: &'v str, inner: &[(String, String)]) -> Option<Vec<&'v str>> {
-    let mut values = Vec::with_capacity(inner.len() + 1);
-    for (_, separator) in inner.iter().rev() {
-        let last = remaining.chars().next_back()?.len_utf8();
-        let start = rfind(remaining.get(..remaining.len() - last)?, separator)?;
-        values.push(remaining.get(start + separator.len()..)?);
-        remaining = remaining.get(..start)?;
-    }
-    values.push(remaining);
-    values.reverse();
-    (!remaining.is_empty()).then_some(values)
+/// Whether the same split has each separator as far right as possible.
+fn is_rightmost(split: &[&str], mut remaining: &str, inner: &[(String, String)]) -> bool {
+    inner.iter().zip(split.iter().skip(1)).rev().all(|((_, separator), after)| {
+        let last = remaining.chars().next_back().map_or(0, char::len_utf8);
+        let before_last = remaining.get(..remaining.len() - last).unwrap_or_default();
+        let Some(start) = rfind(before_last, separator) else { return false };
+        let is_same = remaining.get(start + separator.len()..) == Some(*after);
+        remaining = remaining.get(..start).unwrap_or_default();
+        is_same
+    })
 }
 
 #[cfg(test)]

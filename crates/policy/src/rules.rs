@@ -261,14 +261,20 @@ impl<'t> Reader<'t> {
     /// Notes a mistake in the TOML itself. One for each line is enough, because the others follow
     /// from it.
     fn syntax_error(&mut self, error: &toml::de::Error) {
-        let span = error.span().unwrap_or_default();
+        let mut span = error.span().unwrap_or_default();
         let line = line_of(self.toml, span.start);
         if self.errors.iter().any(|earlier| earlier.line == line) {
             return;
         }
         let text = self.toml.lines().nth(line as usize - 1).unwrap_or_default();
         let reason = match (unquoted_capture(text), error.message()) {
-            (Some(value), _) => format!("a value is in quotes; write \"{value}\" instead of {value}"),
+            (Some(value), _) => {
+                let line_start =
+                    self.toml.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+                let start = line_start + text.find(value).unwrap_or_default();
+                span = start..start + value.len();
+                format!("a value is in quotes; write \"{value}\" instead of {value}")
+            }
             (None, message @ "duplicate key") => {
                 format!("{message}; if all of several values are needed, write {{ all = [\"A\", \"B\"] }}")
             }
@@ -735,6 +741,7 @@ name = ''
         let RulesErrors(errors) = Rules::parse(toml).unwrap_err();
         let lines: Vec<_> = errors.iter().map(|error| error.line).collect();
         assert_eq!(lines, [2, 3], "{errors:#?}");
+        assert_eq!(&toml[errors[0].span.clone()], "{uid}");
         for (line, capture) in [
             ("a = {uid}", Some("{uid}")),
             ("a = [ {x1}, 'b']", Some("{x1}")),
