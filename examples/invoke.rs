@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
     let defaults = variables.iter().map(|(name, value)| (name.into(), value.into()));
-    let config = Config::load(defaults.chain(env::vars_os()), |path| fs::read_to_string(path))?;
+    let config = Config::load(defaults.chain(env::vars_os()), |path| fs::read(path))?;
     let rules_file = config.policy_file.clone().unwrap_or_else(|| "policy.toml".to_owned());
     if config.keys_table.is_some() {
         eprintln!("KEYS_TABLE_NAME has no effect here: keys come from the issuer");
@@ -79,9 +79,9 @@ fn status_and_reason(outcome: &Outcome, rules_file: &str) -> (u16, String) {
     match outcome {
         Outcome::Refused(refusal) => (401, format!("{}: {refusal}", refusal.name())),
         Outcome::Fault(fault) => (500, format!("{}: {fault}", fault.name())),
-        Outcome::Evaluated(evaluated) => match evaluated.verdict {
-            Verdict::Allowed { rule } => (200, format!("allowed by the rule {rule} of {rules_file}")),
-            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule {rule} of {rules_file}")),
+        Outcome::Evaluated(evaluated) => match &evaluated.verdict {
+            Verdict::Allowed { rule } => (200, format!("allowed by the rule `{rule}` of {rules_file}")),
+            Verdict::DeniedByRule { rule } => (403, format!("denied by the rule `{rule}` of {rules_file}")),
             Verdict::PathGuard => (403, "denied by the path guard".to_owned()),
             Verdict::NotGranted => (403, "no rule grants it".to_owned()),
         },

@@ -380,8 +380,8 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
     }
 
     fn ca_bundle(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
         const ACCEPTED: &str = "the path of a bundle of certificates in PEM";
+        let Some(path) = self.value("SSL_CERT_FILE")? else { return Ok(None) };
         let bytes = self.file("SSL_CERT_FILE", &path, ACCEPTED)?;
         let not_text = |_| error("SSL_CERT_FILE", &format!("names {}, which is not text", quoted(&path)), ACCEPTED);
         String::from_utf8(bytes).map(Some).map_err(not_text)
@@ -651,7 +651,7 @@ mod tests {
             (
                 "POLICY_FILE",
                 "/opt/bad.toml",
-                "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` is not `METHOD /path`",
+                "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` has the path `a`, which does not start with `/`; write the path without scheme and host",
             ),
             ("API_KEY_CLAIM", "cid,uid", "has a comma"),
             ("API_KEY_CLAIM", "\"cid\"", "has a quotation mark"),

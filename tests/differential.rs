@@ -87,7 +87,7 @@ async fn an_accepted_mutation_is_accepted_and_read_alike_elsewhere() {
 fn authorizer() -> Authorizer {
     let jwks = keys::jwks(&[keys::sample()]).to_string();
     let variables = [("OKTA_ISSUER", ISSUER), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
-    let config = Config::load(variables, |path| fs::read_to_string(path)).unwrap();
+    let config = Config::load(variables, |path| fs::read(path)).unwrap();
     Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded))
 }
 

@@ -25,7 +25,7 @@ async fn outcome(name: &str) -> Outcome {
     let jwks = keys::jwks(&[keys::sample()]).to_string();
     let issuer = "https://example.okta.com/oauth2/default";
     let variables = [("OKTA_ISSUER", issuer), ("OKTA_JWKS", &jwks), ("POLICY_FILE", RULES_FILE)];
-    let config = Config::load(variables, |path| fs::read_to_string(path)).unwrap();
+    let config = Config::load(variables, |path| fs::read(path)).unwrap();
     let event = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(name)).unwrap();
     let event: Box<RawValue> = serde_json::from_str(&event).unwrap();
     Authorizer::new(config, None, &HttpsClient::new(TrustAnchors::Embedded)).decide(&event, NOW).await.outcome
@@ -47,7 +47,7 @@ async fn good_sample_tokens_get_the_verdict_of_their_rules() {
         ("tenant-admin.json", "allowed"),
     ] {
         let Outcome::Evaluated(evaluated) = outcome(name).await else { panic!("{name} was refused") };
-        assert_eq!(Verdict::name(evaluated.verdict), verdict, "{name}");
+        assert_eq!(Verdict::name(&evaluated.verdict), verdict, "{name}");
     }
 }
 

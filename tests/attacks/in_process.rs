@@ -24,7 +24,7 @@ pub const NOW: u64 = 1_800_000_000;
 
 /// A configuration with pinned keys. `rules` replaces the rules file.
 pub fn config(env: &Env, rules: Option<&str>) -> Result<Config, ConfigError> {
-    let read = |path: &str| rules.map_or_else(|| fs::read(path), |rules| Ok(rules.into()));
+    let read = |path: &str| rules.map_or_else(|| fs::read(path), |rules| Ok(rules.as_bytes().to_vec()));
     Config::load(env.iter(), read)
 }
 

@@ -60,8 +60,8 @@ async fn check(env: &Env, rows: Vec<Row>) {
 
 #[tokio::test]
 async fn a_bad_variable_ends_the_process_with_one_line() {
-    let not_utf8 = TempFile::new("latin-1.toml", b"# caf\xe9\n[[allow]]\nroutes = [\"GET /x\"]\n");
     let bad_rules = TempFile::new("bad.toml", "[[allow]]\nroutes = [\n  \"GET /x\",\n  \"FETCH /x\",\n]\n");
+    let not_utf8 = TempFile::new("latin-1.pem", b"caf\xe9");
     let bundle = TempFile::new("bundle.pem", &Authority::new().pem);
     let folder = env!("CARGO_TARGET_TMPDIR");
     let missing = format!("{folder}/missing");
@@ -91,7 +91,6 @@ async fn a_bad_variable_ends_the_process_with_one_line() {
         row("CLOCK_SKEW_SECONDS", "301", "is `301`", "300"),
         row("POLICY_FILE", &missing, &unreadable(&missing), RULES_FILE),
         row("POLICY_FILE", folder, &unreadable(folder), RULES_FILE),
-        row("POLICY_FILE", path(&not_utf8), &unreadable(&path(&not_utf8)), RULES_FILE),
         row(
             "POLICY_FILE",
             path(&bad_rules),
@@ -110,6 +109,12 @@ async fn a_bad_variable_ends_the_process_with_one_line() {
         row("OKTA_INTROSPECTION_CLIENT_ID", "0oa1 0oa2", blank, "0oa1"),
         row("SSL_CERT_FILE", &missing, &unreadable(&missing), bundle.path()),
         row("SSL_CERT_FILE", path(&bad_rules), "contains no certificate", bundle.path()),
+        row(
+            "SSL_CERT_FILE",
+            path(&not_utf8),
+            &format!("names `{}`, which is not text", path(&not_utf8)),
+            bundle.path(),
+        ),
         row("AWS_LAMBDA_LOG_LEVEL", "LOUD", "is `LOUD`", "debug"),
         row("AWS_LAMBDA_LOG_LEVEL", "warning", "is `warning`", "warn"),
         row("AWS_LAMBDA_LOG_LEVEL", "OFF", "is `OFF`", "FATAL"),

@@ -16,6 +16,7 @@ mod keys;
 mod logs;
 mod metrics;
 mod policies;
+mod rules;
 mod start;
 mod tls;
 

@@ -1,8 +1,8 @@
-//! What the tests' rules grant, as API Gateway enforces it, and one case for each feature of the
-//! rules language. The unit tests of `crates/policy` have the details of the language.
+//! What the tests' rules grant, as API Gateway enforces it. `rules.rs` has each part of the rules
+//! language.
 
 use okta_authorizer_testkit::{
-    API, Failures, METHODS, arn, event_for,
+    API, Failures, arn, event_for,
     iam::{Policy, Verdict},
     keys,
     runtime_api::Authorizer,
@@ -102,7 +102,7 @@ async fn each_claim_grants_its_routes_whichever_is_requested() {
         (json!({ "groups": { "SUPERUSERS": true } }), vec![HELLO]),
         (json!({ "tenants": ACME }), [&[HELLO][..], &TENANT_ADMIN].concat()),
         // An unusable value does not affect the others. The last part is in no route.
-        (json!({ "tenants": ["*:*:*", "0oidp:a b:G", "0oidp:acme:G *"] }), [&[HELLO][..], &TENANT_ADMIN].concat()),
+        (json!({ "tenants": ["*:*:*", "0oidp:a/b:G", "0oidp:acme:G *"] }), [&[HELLO][..], &TENANT_ADMIN].concat()),
         (json!({ "tenants": ["0oidp:acme:G:H", "0oidp:acme"] }), vec![HELLO]),
         (
             json!({ "tenants": [ACME], "groups": ["SUPERUSERS"], "scp": ["api:read"] }),
@@ -118,70 +118,6 @@ async fn each_claim_grants_its_routes_whichever_is_requested() {
                     format!("{members}, requested {requested}: {route} is {verdict:?}")
                 });
             }
-        }
-    }
-    failures.report();
-}
-
-#[tokio::test]
-async fn a_rules_file_can_use_the_whole_language() {
-    let rules = TempFile::new(
-        "rules.toml",
-        r#"
-[[allow]]
-when   = { a = "{x}", b = "{y}" }
-routes = ["GET /m/{x}/{y}"]
-
-[[allow]]
-when   = { list = ["red", "green"], uid = "{u}" }
-routes = ["POST /c/{u}/part-{u}.json"]
-
-[[allow]]
-when   = { pair = "{l}::{r}" }
-routes = ["ANY /p/{l}/{r}/*"]
-
-[[allow]]
-when   = { level = "5", admin = "true" }
-routes = ["GET /level"]
-
-[[allow]]
-when   = { area = "{area}" }
-routes = ["GET /area/*"]
-
-[[deny]]
-when   = { barred = "{area}" }
-routes = ["GET /area/{area}", "GET /area/{area}/*"]
-"#,
-    );
-    let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;
-    let every_method = METHODS.map(|method| format!("{method} /p/q/r/*"));
-    let mut failures = Failures::default();
-    for (members, granted) in [
-        (json!({ "a": ["1", "2", "*"], "b": ["3", "/"] }), vec!["GET /m/1/3", "GET /m/2/3"]),
-        (json!({ "a": 1, "b": false }), vec!["GET /m/1/false"]),
-        (json!({ "a": ["1"] }), vec![]),
-        (json!({ "list": ["green", "red"] }), vec!["POST /c/00uada/part-00uada.json"]),
-        (json!({ "list": "red", "uid": "*" }), vec![]),
-        (json!({ "pair": ["q::r", "q::r::s"] }), every_method.iter().map(String::as_str).collect()),
-        (json!({ "level": 5, "admin": true }), vec!["GET /level"]),
-        (json!({ "level": 55, "admin": true }), vec![]),
-    ] {
-        let mut expected: Vec<_> = granted.into_iter().map(arn).collect();
-        expected.sort();
-        let found = policy(&authorizer, &members, "GET /nothing").await;
-        failures.check(found.allow == expected, || format!("{members}: {:#?}", found.allow));
-    }
-    for (members, is_allowed) in [
-        (json!({ "area": "x" }), true),
-        (json!({ "area": "x", "barred": ["52"] }), true),
-        (json!({ "area": "x", "barred": ["52", "51"] }), false),
-        // A value that cannot be written into a Deny denies everything.
-        (json!({ "area": "x", "barred": ["a/b"] }), false),
-    ] {
-        for route in ["GET /area/51", "GET /area/51/x"] {
-            let verdict = policy(&authorizer, &members, route).await.verdict(&arn(route));
-            let expected = if is_allowed { Verdict::Allowed } else { Verdict::ExplicitDeny };
-            failures.check(verdict == expected, || format!("{members}: {route} is {verdict:?}"));
         }
     }
     failures.report();
@@ -219,9 +155,21 @@ async fn no_claim_can_widen_an_arn() {
     let any_token = ["GET /apps", "GET /apps/*"].map(arn).to_vec();
     let mut failures = Failures::default();
     let (longest, too_long) = ("a".repeat(128), "a".repeat(129));
-    for value in
-        ["*", "00u?", "${aws:username}", "/", "../umbra", "..", "%2e%2e", "a b", "a\n", "\\", "\u{202e}a", &too_long]
-    {
+    for value in [
+        "*",
+        "00u?",
+        "${aws:username}",
+        "/",
+        "../umbra",
+        "..",
+        "%2e%2e",
+        "a  b",
+        "a;b",
+        "a\n",
+        "\\",
+        "\u{202e}a",
+        &too_long,
+    ] {
         for (members, expected) in [
             (json!({ "uid": value, "scp": ["api:read"] }), &any_token),
             (json!({ "groups": [value] }), &base.allow),
@@ -240,7 +188,7 @@ async fn no_claim_can_widen_an_arn() {
             failures.check(policy.deny == base.deny, || format!("{members:.300}: {:#?}", policy.deny));
         }
     }
-    for value in ["a", "...", "ada@example.com", "00u1-._~@+=,!", &longest] {
+    for value in ["a", "...", "ada@example.com", "00u1-._~@+=,!&'()", &longest] {
         let members = json!({ "uid": value, "tenants": [format!("{value}:{value}:G")] });
         let granted = policy(&authorizer, &members, "GET /apps").await;
         for route in ["GET /hello/{}", "GET /idps/{}", "PUT /idps/{}", "GET /tenants/{}", "PUT /tenants/{}/admins/*"] {
@@ -369,7 +317,7 @@ async fn a_token_with_too_much_work_loses_allows_and_no_deny() {
         }
     }
     let lines = authorizer.stop().await;
-    assert_eq!(lines.iter().filter(|line| line.contains("\"resources_left_out\":")).count(), 2, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("\"policy_cut\"")).count(), 2, "{lines:#?}");
 
     let rules = TempFile::new("heavy-deny.toml", &(rule("deny") + others));
     let authorizer = Authorizer::start(&pinned().with("POLICY_FILE", rules.path())).await;

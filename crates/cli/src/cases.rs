@@ -1,11 +1,14 @@
 //! Test cases of a rules file: claims, and what a token with them may call and may not call.
 
-use okta_authorizer_policy::{Rules, Verdict};
+use okta_authorizer_policy::{PolicyOptions, Rules};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use crate::{claims, request};
+use crate::{
+    claims,
+    request::{self, DEFAULT_API, DEFAULT_STAGE, FirstRequest, Stage},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +21,8 @@ struct File {
 struct Case {
     name: String,
     claims: Map<String, Value>,
+    api: Option<String>,
+    stage: Option<String>,
     #[serde(default)]
     allow: Vec<String>,
     #[serde(default)]
@@ -29,13 +34,14 @@ struct Case {
 pub struct Outcome {
     /// How many requests were tried.
     pub tried: usize,
-    /// One line for each request that did not get the expected verdict.
+    /// One line for each request that did not get the expected verdict, or that gets another one
+    /// under the policy that was made for another request of its case.
     pub failures: Vec<String>,
 }
 
 /// Tries every case on the rules. An error means that the cases themselves are wrong, and names the
 /// line.
-pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
+pub fn run(rules: &Rules, options: PolicyOptions, toml: &str) -> Result<Outcome, String> {
     let line_of = |offset: usize| 1 + toml.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let file: File = toml::from_str(toml).map_err(|error| {
         let line = line_of(error.span().unwrap_or_default().start);
@@ -51,16 +57,22 @@ pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
         }
         let json = serde_json::to_string(&case.claims).map_err(|error| in_case(error.to_string()))?;
         let claims = claims::from_json(&json).map_err(in_case)?;
-        let allow = case.allow.iter().map(|text| (text, true));
-        let deny = case.deny.iter().map(|text| (text, false));
-        for (text, expected) in allow.chain(deny) {
-            let request = request::parse(text).map_err(in_case)?;
-            let verdict = request::policy_for(&rules.grants(&claims, &request), &request).verdict;
-            outcome.tried += 1;
-            if matches!(verdict, Verdict::Allowed { .. }) != expected {
-                let expected = if expected { "allowed" } else { "denied" };
-                let actual = request::describe(verdict);
+        let api = case.api.as_deref().unwrap_or(DEFAULT_API);
+        let stage = Stage::new(api, case.stage.as_deref().unwrap_or(DEFAULT_STAGE)).map_err(in_case)?;
+        let mut requests = Vec::new();
+        for text in case.allow.iter().chain(&case.deny) {
+            requests.push(FirstRequest::new(rules, &claims, options, stage.request(text).map_err(in_case)?));
+        }
+        outcome.tried += requests.len();
+        for (number, request) in requests.iter().enumerate() {
+            let should_be_allowed = number < case.allow.len();
+            let text = request.text();
+            if request.is_allowed() != should_be_allowed {
+                let expected = if should_be_allowed { "allowed" } else { "denied" };
+                let actual = request::describe(&request.policy.verdict);
                 outcome.failures.push(in_case(format!("{text} should be {expected}, and is {actual}")));
+            } else if let Some(difference) = request.difference(&requests) {
+                outcome.failures.push(in_case(format!("{text} is {difference}")));
             }
         }
     }
@@ -70,10 +82,10 @@ pub fn run(rules: &Rules, toml: &str) -> Result<Outcome, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EXAMPLE_RULES;
+    use crate::{DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, tenants};
 
     fn run_cases(toml: &str) -> Result<Outcome, String> {
-        run(&Rules::parse(EXAMPLE_RULES).unwrap(), toml)
+        run(&Rules::parse(EXAMPLE_RULES).unwrap(), DEFAULT_OPTIONS, toml)
     }
 
     #[test]
@@ -81,7 +93,7 @@ mod tests {
         let rules =
             "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { sub = '{who}@example.com' }\nroutes = ['ANY /*']";
         let tests = "[[case]]\nname = 'x'\nclaims = { uid = '00u1' }\nallow = ['GET /a']\n";
-        let outcome = run(&Rules::parse(rules).unwrap(), tests).unwrap();
+        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
         assert_eq!(outcome.failures.len(), 1, "{:?}", outcome.failures);
     }
 
@@ -99,17 +111,104 @@ name   = "bad"
 claims = { tenants = ["1:acme"], groups = ["acme-SUSPENDED"] }
 allow  = ["GET /t/acme/x", "GET /other"]
 deny   = ["GET /apps", "GET /t/acme/../x"]
+
+[[case]]
+name   = "named"
+claims = { tenants = ["1:acme"] }
+deny   = ["GET /t/acme/x"]
 "#;
         let outcome = run_cases(tests).unwrap();
-        assert_eq!(outcome.tried, 7);
+        assert_eq!(outcome.tried, 8);
         assert_eq!(
             outcome.failures,
             [
-                "line 8: the case \"bad\": GET /t/acme/x should be allowed, and is denied by the rule deny[1]:8",
+                "line 8: the case \"bad\": GET /t/acme/x should be allowed, and is denied by the rule in line 9",
                 "line 8: the case \"bad\": GET /other should be allowed, and is denied: no rule grants it",
-                "line 8: the case \"bad\": GET /apps should be denied, and is allowed by the rule allow[2]:5",
+                "line 8: the case \"bad\": GET /apps should be denied, and is allowed by the rule in line 6",
+                "line 14: the case \"named\": GET /t/acme/x should be denied, and is allowed by the rule \"tenant members\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_request_that_another_policy_leaves_out_is_a_failure() {
+        let outcome = |count: usize| {
+            let tests = format!(
+                "[[case]]\nname = 'many'\nclaims = {{ tenants = {} }}
+allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/../y']\n",
+                tenants(count)
+            );
+            run(&Rules::parse(TENANT_RULES).unwrap(), DEFAULT_OPTIONS, &tests).unwrap()
+        };
+        let left_out = |tenant| {
+            format!(
+                "line 1: the case \"many\": GET /{tenant}/x is denied under the policy that was made for GET /000/x \
+                 (83 routes left out), and under 3 more; see \"A policy that does not fit\" in docs/rules.md"
+            )
+        };
+        assert_eq!(outcome(500).failures, ["498", "499"].map(left_out));
+        assert_eq!(outcome(500).tried, 5);
+        // A few tenants fit, so that only what is not granted fails.
+        let not_granted = |tenant| {
+            format!("line 1: the case \"many\": GET /{tenant}/x should be allowed, and is denied: no rule grants it")
+        };
+        assert_eq!(outcome(10).failures, ["498", "499"].map(not_granted));
+    }
+
+    /// The policy of the first request has no `*`, because it does not fit, so it has no path guard.
+    #[test]
+    fn a_request_that_another_policy_allows_is_a_failure() {
+        let rules = "[[allow]]\nwhen = { tenants = '{id}' }\nroutes = ['GET /{id}']
+[[allow]]\nroutes = ['GET /z/%5c', 'GET /z/*']\n";
+        let tests = |count, allow| {
+            let tenants = tenants(count);
+            format!(
+                "[[case]]\nname = 'x'\nclaims = {{ tenants = {tenants} }}\nallow = [{allow}]\ndeny = ['GET /z/%5c']\n"
+            )
+        };
+        let failures =
+            |count, allow| run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, &tests(count, allow)).unwrap().failures;
+        let other = "under the policy that was made for GET /000 (1 route left out); \
+                     see \"A policy that does not fit\" in docs/rules.md";
+        assert_eq!(
+            failures(450, "'GET /000', 'GET /z/x'"),
+            [
+                format!("line 1: the case \"x\": GET /z/x is denied {other}"),
+                format!("line 1: the case \"x\": GET /z/%5c is allowed {other}"),
+            ]
+        );
+        assert_eq!(failures(10, "'GET /000', 'GET /z/x'"), [""; 0]);
+        assert_eq!(failures(450, ""), [""; 0]);
+    }
+
+    #[test]
+    fn a_case_can_have_a_stage_and_an_api() {
+        let outcome = |place: &str, list: &str| {
+            run_cases(&format!(
+                "[[case]]\nname = 'x'\nclaims = {{ uid = '00u1' }}\n{place}\n{list} = ['GET /orders/7/invoice']\n"
+            ))
+            .unwrap()
+        };
+        for (place, list) in [
+            ("stage = 'dev'", "allow"),
+            ("stage = 'test'\napi = 'abcdef1234'", "allow"),
+            ("", "deny"),
+            ("stage = 'prod'", "deny"),
+            ("stage = 'dev'\napi = 'zyxwvu9876'", "deny"),
+        ] {
+            assert_eq!((outcome(place, list).tried, outcome(place, list).failures), (1, vec![]), "{place}");
+            let other = if list == "allow" { "deny" } else { "allow" };
+            assert_eq!(outcome(place, other).failures.len(), 1, "{place}");
+        }
+    }
+
+    #[test]
+    fn nested_claims_and_numbers_in_arrays_are_claims() {
+        let rules = "[[allow]]\nwhen = { '/app/roles' = 'admin', ids = '{id}' }\nroutes = ['GET /t/{id}']\n";
+        let tests = "[[case]]\nname = 'x'\nclaims = { app = { roles = ['admin'] }, ids = [5, 10] }
+allow = ['GET /t/5', 'GET /t/10']\ndeny = ['GET /t/7']\n";
+        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
+        assert_eq!((outcome.tried, outcome.failures), (3, vec![]));
     }
 
     #[test]
@@ -130,7 +229,15 @@ deny   = ["GET /apps", "GET /t/acme/../x"]
             ),
             (
                 case("claims = {}\nalow = []"),
-                "line 5: unknown field `alow`, expected one of `name`, `claims`, `allow`, `deny`",
+                "line 5: unknown field `alow`, expected one of `name`, `claims`, `api`, `stage`, `allow`, `deny`",
+            ),
+            (
+                case("claims = {}\nstage = \"a/b\"\nallow = [\"GET /apps\"]"),
+                "line 2: the case \"x\": `a/b` is not the name of a stage: expected 1 to 128 letters, digits, `-` and `_`",
+            ),
+            (
+                case("claims = {}\napi = \"\"\nallow = [\"GET /apps\"]"),
+                "line 2: the case \"x\": `` is not the id of an API: expected 1 to 128 letters, digits, `-` and `_`",
             ),
             (String::new(), "line 1: missing field `case`"),
         ] {

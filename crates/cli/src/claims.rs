@@ -12,7 +12,8 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// The claims of a JSON object or of an access token, with or without `Bearer`.
 pub fn read(text: &str) -> Result<ClaimSet, String> {
-    let text = text.trim();
+    // A byte order mark is not a part of the text. PowerShell writes one.
+    let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
         return from_json(text);
     }

@@ -1,12 +1,15 @@
-//! Shows for one token which rules match it, the policy that it gets, and the verdict on a request.
+//! Shows for one token which rules match it, the policy that it gets, and the verdicts on requests.
+
+use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer_policy::{
-    Bindings, ClaimSet, Effect, Grants, MAX_RESOURCE, MethodArn, Policy, PolicyDocument, RuleEvaluation, Rules, Verdict,
+    Bindings, ClaimSet, Effect, Failed, MAX_RESOURCE, MethodArn, PolicyDocument, PolicyOptions, RuleEvaluation, Rules,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::request::{self, OPTIONS, STAGE};
+use crate::request::{self, FirstRequest, Stage};
 
 /// The width of the table in characters: enough for a route, and not too much for a terminal.
 const WIDTH: u16 = 140;
@@ -42,32 +45,74 @@ impl Document {
     }
 }
 
-/// The table of rules, the policy, its size, and the verdict on `request` if there is one.
+/// The table of rules, the policy for the first request, its size, and the verdict on each request.
 /// Without a request, the policy is the one for the first request that is granted.
-pub fn render(rules: &Rules, toml: &str, claims: &ClaimSet, request: Option<&str>) -> Result<String, String> {
-    let requested = match request {
-        Some(text) => request::parse(text)?,
-        None => first_granted(rules, claims)?,
-    };
-    let grants = rules.grants(claims, &requested);
-    let policy = request::policy_for(&grants, &requested);
-    let document = Document::parse(&policy.document).map_err(|error| error.to_string())?;
+///
+/// The exit code is a failure if a request gets another verdict under the policy that was made for
+/// another one.
+pub fn render(
+    rules: &Rules,
+    toml: &str,
+    claims: &ClaimSet,
+    options: PolicyOptions,
+    stage: &Stage,
+    requests: &[String],
+) -> Result<(String, ExitCode), String> {
+    let mut parsed = requests.iter().map(|text| stage.request(text)).collect::<Result<Vec<_>, _>>()?;
+    if parsed.is_empty() {
+        parsed.push(first_granted(rules, claims, stage)?);
+    }
+    let judged: Vec<_> = parsed.into_iter().map(|request| FirstRequest::new(rules, claims, options, request)).collect();
+    let Some(first) = judged.first() else { return Err("there is no request".to_owned()) };
+    let document = Document::parse(&first.policy.document).map_err(|error| error.to_string())?;
     let pretty = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
 
-    let table = table(rules, toml, claims, &document);
-    let bytes = policy.document.json().len();
-    let omitted = omitted(&grants, &policy);
-    let verdict = request.map(|text| format!("\n{text}: {}", verdict(policy.verdict, toml))).unwrap_or_default();
-    Ok(format!("{table}\n\n{pretty}\n\npolicy: {bytes} of at most {} bytes{omitted}{verdict}", OPTIONS.max_bytes))
+    let mut evaluations = rules.evaluate(claims, &first.request);
+    evaluations.sort_by_key(|evaluation| evaluation.name().line);
+    let table = table(&evaluations, toml, claims, &first.request, &document);
+    let wildcard = wildcard_sentence(&evaluations).map(|sentence| format!("\n{sentence}")).unwrap_or_default();
+    let mut lines = vec![size(first, options, requests.len())];
+    let mut code = ExitCode::SUCCESS;
+    for request in judged.iter().take(requests.len()) {
+        let text = request.text();
+        lines.push(format!("{text}: {}", verdict(request, &evaluations, toml)));
+        if let Some(difference) = request.difference(&judged) {
+            lines.push(format!("{text}: {difference}"));
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok((format!("{table}{wildcard}\n\n{pretty}\n\n{}", lines.join("\n")), code))
 }
 
 /// The first request that the rules grant, or else `GET /`.
-fn first_granted(rules: &Rules, claims: &ClaimSet) -> Result<MethodArn, String> {
-    let root = request::parse("GET /")?;
-    match rules.grants(claims, &root).allow.first() {
-        Some(grant) => request::parse(&route(&grant.resource.replace('*', ""))),
+fn first_granted(rules: &Rules, claims: &ClaimSet, stage: &Stage) -> Result<MethodArn, String> {
+    let root = stage.request("GET /")?;
+    let grants = rules.grants(claims, &root);
+    match grants.allow.iter().next() {
+        Some((resource, _)) => stage.request(&route(&resource.replace('*', ""))),
         None => Ok(root),
     }
+}
+
+/// The size of the policy, and how many routes it leaves out. With several requests, it says which
+/// policy it is.
+fn size(first: &FirstRequest, options: PolicyOptions, requests: usize) -> String {
+    let bytes = first.policy.document.json().len();
+    let made_for = if requests > 1 { format!(" for {}", first.text()) } else { String::new() };
+    let left_out = if first.left_out > 0 { format!(", {}", first.left_out_text()) } else { String::new() };
+    format!("policy{made_for}: {bytes} of at most {} bytes{left_out}", options.max_bytes)
+}
+
+/// What a `*` inside of a route is, if a shown route has one.
+fn wildcard_sentence(evaluations: &[RuleEvaluation<'_>]) -> Option<String> {
+    // The routes of a rule have their `*` at the same places with all bindings.
+    let of_rule = |evaluation: &RuleEvaluation<'_>| -> Vec<String> {
+        evaluation.bindings.iter().take(1).flat_map(|bindings| evaluation.resources(bindings)).collect()
+    };
+    let is_inner = |resource: &String| resource.strip_suffix('*').unwrap_or(resource).contains('*');
+    let resource = evaluations.iter().flat_map(of_rule).find(is_inner)?;
+    let (shown, example) = (route(&resource), route(&resource.replacen('*', "a/b", 1)));
+    Some(format!("A `*` inside of a route is any characters, slashes included: `{shown}` is also `{example}`."))
 }
 
 /// `METHOD /path` of a resource `METHOD/path`.
@@ -75,35 +120,55 @@ fn route(resource: &str) -> String {
     resource.replacen('/', " /", 1)
 }
 
-fn table(rules: &Rules, toml: &str, claims: &ClaimSet, document: &Document) -> Table {
+fn table(
+    evaluations: &[RuleEvaluation<'_>],
+    toml: &str,
+    claims: &ClaimSet,
+    requested: &MethodArn,
+    document: &Document,
+) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["rule", "matched", "routes"]);
-    let mut evaluations = rules.evaluate(claims);
-    evaluations.sort_by_key(|evaluation| evaluation.name().line);
     for evaluation in evaluations {
-        table.add_row([as_written(&evaluation, toml), matched(&evaluation, claims), routes(&evaluation, document)]);
+        let name = evaluation.name();
+        table.add_row([
+            format!("{name}\n{}", as_written(evaluation, toml).join("\n")),
+            matched(evaluation, claims),
+            routes(evaluation, requested, document),
+        ]);
     }
     table
 }
 
-/// The rule's name, and its `when` if that is on lines of its own.
-fn as_written(evaluation: &RuleEvaluation<'_>, toml: &str) -> String {
-    let name = evaluation.name();
+/// When the rule applies: the lines of its `stage`, `api` and `when`.
+fn as_written<'t>(evaluation: &RuleEvaluation<'_>, toml: &'t str) -> Vec<&'t str> {
+    let after_header = toml.lines().skip(evaluation.name().line as usize).map(str::trim);
+    let body = after_header.take_while(|line| !line.starts_with("[["));
+    let is_key = |line: &&str, keys: &[&str]| keys.iter().any(|key| line.starts_with(key));
+    let mut lines: Vec<_> = body.filter(|line| is_key(line, &["stage", "api", "when"])).collect();
     if evaluation.is_for_any_token() {
-        return format!("{name}\nany valid token");
+        lines.push("any valid token");
+    } else if !lines.iter().any(|line| is_key(line, &["when"])) {
+        lines.push("when …, see the file");
     }
-    let body = toml.lines().skip(name.line as usize).take_while(|line| !line.trim_start().starts_with("[["));
-    let when: Vec<_> = body.map(str::trim).filter(|line| line.starts_with("when")).collect();
-    if when.is_empty() { format!("{name}\nwhen …, see the file") } else { format!("{name}\n{}", when.join("\n")) }
+    match evaluation.effect() {
+        Effect::Allow => lines.insert(0, "[[allow]]"),
+        Effect::Deny => lines.insert(0, "[[deny]]"),
+    }
+    lines
 }
 
 fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
-    if let Some(claim) = evaluation.failed_condition {
-        return match claims.values(claim) {
-            Ok(None) => format!("no: the claim {claim} is absent"),
-            _ => format!("no: no value of {claim} matches"),
-        };
+    match evaluation.failed {
+        None => {}
+        Some(Failed::OtherStage(stages)) => return format!("no: for stage {} only", stages.join(", ")),
+        Some(Failed::OtherApi(apis)) => return format!("no: for API {} only", apis.join(", ")),
+        Some(Failed::Claim(claim)) if is_absent(claims, claim) => return format!("no: the claim {claim} is absent"),
+        Some(Failed::Claim(claim)) => return format!("no: the claim {claim} does not match"),
+        Some(Failed::NoAgreement) => {
+            return "no: each claim matches, but not with the same value for a capture of several claims".to_owned();
+        }
     }
     let bound = first_lines(evaluation.bindings.iter().map(captures));
     let mut lines: Vec<String> = [bound].into_iter().filter(|bound| !bound.is_empty()).collect();
@@ -116,6 +181,20 @@ fn matched(evaluation: &RuleEvaluation<'_>, claims: &ClaimSet) -> String {
         lines.push("denies the whole stage, because it cannot be written for every value".to_owned());
     }
     lines.join("\n")
+}
+
+/// Whether a claim that `when` names is absent or null.
+fn is_absent(claims: &ClaimSet, name: &str) -> bool {
+    let is_null = |name: &str| claims.raw(name).is_none_or(|json| json == "null");
+    if name == "scopes" {
+        return is_null("scp") && is_null("scope");
+    }
+    let Some(path) = name.strip_prefix('/') else { return is_null(name) };
+    // A JSON Pointer. Its first part names the claim.
+    let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let claim = claims.raw(&first.replace("~1", "/").replace("~0", "~"));
+    let claim: Option<Value> = claim.and_then(|json| serde_json::from_str(json).ok());
+    claim.as_ref().and_then(|claim| claim.pointer(rest)).is_none_or(Value::is_null)
 }
 
 /// Escapes everything except printable ASCII, because a claim's text can have terminal commands.
@@ -133,10 +212,10 @@ fn captures(bindings: &Bindings<'_>) -> String {
 }
 
 /// The routes that the rule grants or denies. Marks those that the policy leaves out.
-fn routes(evaluation: &RuleEvaluation<'_>, document: &Document) -> String {
+fn routes(evaluation: &RuleEvaluation<'_>, requested: &MethodArn, document: &Document) -> String {
     let resources = evaluation.bindings.iter().flat_map(|bindings| evaluation.resources(bindings));
     let lines = resources.map(|resource| {
-        let arn = format!("{STAGE}/{resource}");
+        let arn = requested.resource_arn(&resource);
         let route = route(&resource);
         match evaluation.effect() {
             Effect::Deny => route,
@@ -158,27 +237,51 @@ fn first_lines(lines: impl Iterator<Item = String>) -> String {
     shown.join("\n")
 }
 
-fn omitted(grants: &Grants, policy: &Policy) -> String {
-    match grants.omitted + policy.omitted {
-        0 => String::new(),
-        count => format!(", {count} routes left out"),
+/// The verdict, and when the rule applies that decided.
+fn verdict(request: &FirstRequest, evaluations: &[RuleEvaluation<'_>], toml: &str) -> String {
+    let described = request::describe(&request.policy.verdict);
+    let rule = request.policy.verdict.rule();
+    match evaluations.iter().find(|evaluation| Some(evaluation.name()) == rule) {
+        Some(evaluation) => format!("{described}: {}", as_written(evaluation, toml).join(" ")),
+        None => described,
     }
-}
-
-/// The verdict, with the first two lines of the rule that decided.
-fn verdict(verdict: Verdict, toml: &str) -> String {
-    let Some(rule) = verdict.rule() else { return request::describe(verdict) };
-    let written: Vec<_> = toml.lines().skip(rule.line as usize - 1).take(2).map(str::trim).collect();
-    format!("{}: {}", request::describe(verdict), written.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EXAMPLE_RULES, claims};
+    use crate::{
+        DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, claims,
+        request::{DEFAULT_API, DEFAULT_STAGE},
+        tenants,
+    };
+
+    const IN_PROD: (&str, &str) = (DEFAULT_API, DEFAULT_STAGE);
+
+    /// The rows of the table, each as one line.
+    fn rows(text: &str) -> Vec<String> {
+        let cells = |line: &str| line.split(['│', '┆']).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let lines = text.lines().filter(|line| line.starts_with('│'));
+        lines.map(|line| cells(line)[1..4].join(" | ").trim_end().to_owned()).collect()
+    }
+
+    /// The lines from the first that starts with `start`.
+    fn lines_from<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
+        text.lines().skip_while(|line| !line.starts_with(start)).collect()
+    }
 
     fn explain(rules: &str, claims: &str, request: Option<&str>) -> String {
-        render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), request).unwrap()
+        let requests: Vec<_> = request.into_iter().collect();
+        let (text, code) = explain_all(rules, claims, IN_PROD, &requests);
+        assert_eq!(code, ExitCode::SUCCESS);
+        text
+    }
+
+    fn explain_all(rules: &str, claims: &str, (api, stage): (&str, &str), requests: &[&str]) -> (String, ExitCode) {
+        let stage = Stage::new(api, stage).unwrap();
+        let requests: Vec<_> = requests.iter().map(|request| (*request).to_owned()).collect();
+        render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), DEFAULT_OPTIONS, &stage, &requests)
+            .unwrap()
     }
 
     #[test]
@@ -188,15 +291,15 @@ mod tests {
         let text = explain(EXAMPLE_RULES, &claims, Some("GET /t/acme/x"));
         for part in [
             "name = acme",
-            "`a:b:c` can be split in more",
+            "`a:b:c` can be read in more",
             "a captured part of `1:*` is not allowed in a",
             "GET /t/acme/*",
             "any valid token",
             "when   = { tenants = \"{id}:{name}\" }",
             "when   = { groups = \"{banned}-SUSPENDED\" }",
-            "no: no value of groups matches",
+            "no: the claim groups does not match",
             "of at most 32768 bytes",
-            "GET /t/acme/x: allowed by the rule allow[1]:1: [[allow]] when   = { tenants = \"{id}:{name}\" }",
+            "GET /t/acme/x: allowed by the rule \"tenant members\": [[allow]] when   = { tenants = \"{id}:{name}\" }",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
@@ -210,8 +313,162 @@ mod tests {
     }
 
     #[test]
+    fn names_a_rule_by_its_name_or_else_by_its_line() {
+        let claims = r#"{"tenants":["1:acme","2:umbra"],"groups":["umbra-SUSPENDED"]}"#;
+        let text = explain_all(
+            EXAMPLE_RULES,
+            claims,
+            IN_PROD,
+            &["GET /t/acme/x", "GET /t/umbra/x", "GET /apps", "GET /t/acme/../y", "GET /t"],
+        )
+        .0;
+        let expected = [
+            "rule | matched | routes",
+            "tenant members | name = acme | GET /t/acme/*",
+            "[[allow]] | name = umbra | GET /t/umbra/*",
+            r#"when   = { tenants = "{id}:{name}" } |  |"#,
+            "line 6 | yes | GET /apps",
+            "[[allow]] |  |",
+            "any valid token |  |",
+            "line 9 | banned = umbra | GET /t/umbra/*",
+            "[[deny]] |  |",
+            r#"when   = { groups = "{banned}-SUSPENDED" } |  |"#,
+            "line 13 | no: for stage dev, test only |",
+            "[[allow]] |  |",
+            r#"api    = "abcdef1234" |  |"#,
+            r#"stage  = ["dev", "test"] |  |"#,
+            "when   = { uid = { present = true } } |  |",
+        ];
+        assert_eq!(rows(&text), expected);
+        let expected = [
+            "policy for GET /t/acme/x: 3413 of at most 32768 bytes",
+            r#"GET /t/acme/x: allowed by the rule "tenant members": [[allow]] when   = { tenants = "{id}:{name}" }"#,
+            r#"GET /t/umbra/x: denied by the rule in line 9: [[deny]] when   = { groups = "{banned}-SUSPENDED" }"#,
+            "GET /apps: allowed by the rule in line 6: [[allow]] any valid token",
+            "GET /t/acme/../y: denied by the path guard",
+            "GET /t: denied: no rule grants it",
+        ];
+        assert_eq!(lines_from(&text, "policy"), expected);
+    }
+
+    #[test]
+    fn says_why_a_rule_does_not_apply() {
+        let rule = |rest: &str| format!("[[allow]]\n{rest}\nroutes = ['GET /a']\n");
+        let claims =
+            r#"{"uid":"u1","scp":["a"],"null":null,"app":{"roles":["x"],"a/~b":{"c":null}},"t":["a"],"g":["b"]}"#;
+        for (rest, why) in [
+            ("stage = 'dev'", "no: for stage dev only"),
+            ("stage = ['dev', 'test']", "no: for stage dev, test only"),
+            ("api = 'zyxwvu9876'", "no: for API zyxwvu9876 only"),
+            ("when = { uid = 'u2' }", "no: the claim uid does not match"),
+            ("when = { uid = { present = false } }", "no: the claim uid does not match"),
+            ("when = { none = { present = true } }", "no: the claim none is absent"),
+            ("when = { none = 'x' }", "no: the claim none is absent"),
+            ("when = { null = 'x' }", "no: the claim null is absent"),
+            ("when = { scopes = { all = ['a', 'b'] } }", "no: the claim scopes does not match"),
+            ("when = { '/app/roles' = 'admin' }", "no: the claim /app/roles does not match"),
+            ("when = { '/app/roles/0' = 'admin' }", "no: the claim /app/roles/0 does not match"),
+            ("when = { '/app/roles/1' = 'admin' }", "no: the claim /app/roles/1 is absent"),
+            ("when = { '/app/groups' = 'admin' }", "no: the claim /app/groups is absent"),
+            ("when = { '/app/a~1~0b/c' = 'admin' }", "no: the claim /app/a~1~0b/c is absent"),
+            ("when = { '/uid' = 'admin' }", "no: the claim /uid does not match"),
+            ("when = { '/none/x' = 'admin' }", "no: the claim /none/x is absent"),
+            (
+                "when = { t = '{x}', g = '{x}' }",
+                "no: each claim matches, but not with the same value for a capture of several claims",
+            ),
+        ] {
+            let text = explain(&rule(rest), claims, None);
+            assert!(rows(&text).iter().any(|row| row.contains(&format!("| {why}"))), "{why} in\n{text}");
+        }
+        assert!(
+            explain("[[allow]]\nwhen = { scopes = 'x' }\nroutes = ['GET /a']", "{}", None)
+                .contains("no: the claim scopes is absent")
+        );
+    }
+
+    #[test]
+    fn a_rule_of_the_stage_and_the_api_applies() {
+        let request = "GET /orders/7/invoice";
+        let allowed = format!(
+            "{request}: allowed by the rule in line 13: [[allow]] \
+             api    = \"abcdef1234\" stage  = [\"dev\", \"test\"] when   = {{ uid = {{ present = true }} }}"
+        );
+        let denied = format!("{request}: denied: no rule grants it");
+        for (place, row, verdict) in [
+            ((DEFAULT_API, "dev"), "yes | GET /orders/*/invoice", &allowed),
+            ((DEFAULT_API, "test"), "yes | GET /orders/*/invoice", &allowed),
+            ((DEFAULT_API, DEFAULT_STAGE), "no: for stage dev, test only |", &denied),
+            (("zyxwvu9876", "dev"), "no: for API abcdef1234 only |", &denied),
+        ] {
+            let (text, code) = explain_all(EXAMPLE_RULES, r#"{"uid":"u1"}"#, place, &[request]);
+            assert_eq!(code, ExitCode::SUCCESS);
+            assert!(rows(&text).contains(&format!("line 13 | {row}")), "{text}");
+            assert_eq!(text.lines().last(), Some(verdict.as_str()));
+            let (api, stage) = place;
+            assert!(text.contains(&format!(":{api}/{stage}/GET/apps\"")), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_a_star_inside_of_a_route_is() {
+        let sentence = |routes: &str, claims: &str| {
+            let rules = format!("[[allow]]\nwhen = {{ uid = '{{uid}}' }}\nroutes = [{routes}]\n");
+            let text = explain(&rules, claims, None);
+            text.lines().find(|line| line.starts_with("A `*`")).map(str::to_owned)
+        };
+        let uid = r#"{"uid":"u1"}"#;
+        assert_eq!(
+            sentence("'GET /a/*', 'GET /{uid}/*/invoice', 'GET /*/x'", uid).as_deref(),
+            Some(
+                "A `*` inside of a route is any characters, slashes included: `GET /u1/*/invoice` is also `GET /u1/a/b/invoice`."
+            )
+        );
+        assert_eq!(
+            sentence("'GET /*/x/*'", uid).as_deref(),
+            Some("A `*` inside of a route is any characters, slashes included: `GET /*/x/*` is also `GET /a/b/x/*`.")
+        );
+        assert_eq!(sentence("'GET /a/*', 'GET /*', 'GET /{uid}'", uid), None);
+        assert_eq!(sentence("'GET /*/x'", "{}"), None);
+    }
+
+    #[test]
+    fn a_request_that_another_policy_leaves_out_is_a_failure() {
+        let claims = |count: usize| format!(r#"{{"tenants":{}}}"#, tenants(count));
+        let requests = ["GET /000/x", "GET /498/x", "GET /499/x"];
+        let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &requests);
+        assert_eq!(code, ExitCode::FAILURE);
+        let allowed = "allowed by the rule in line 1: [[allow]] when = { tenants = '{id}' }";
+        let denied = "denied under the policy that was made for GET /000/x (83 routes left out), and under 1 more; \
+                      see \"A policy that does not fit\" in docs/rules.md";
+        let expected = [
+            "policy for GET /000/x: 32663 of at most 32768 bytes, 83 routes left out".to_owned(),
+            format!("GET /000/x: {allowed}"),
+            format!("GET /498/x: {allowed}"),
+            format!("GET /498/x: {denied}"),
+            format!("GET /499/x: {allowed}"),
+            format!("GET /499/x: {denied}"),
+        ];
+        assert_eq!(lines_from(&text, "policy"), expected);
+
+        // Alone, a request has the policy that is made for it.
+        let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &["GET /499/x"]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        let size = "policy: 32663 of at most 32768 bytes, 83 routes left out";
+        assert_eq!(lines_from(&text, "policy"), [size, &format!("GET /499/x: {allowed}")]);
+
+        let (text, code) = explain_all(TENANT_RULES, &claims(10), IN_PROD, &["GET /000/x", "GET /009/x"]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        let size = "policy for GET /000/x: 3766 of at most 32768 bytes";
+        assert_eq!(
+            lines_from(&text, "policy"),
+            [size, &format!("GET /000/x: {allowed}"), &format!("GET /009/x: {allowed}")]
+        );
+    }
+
+    #[test]
     fn shows_a_rule_that_denies_the_whole_stage() {
-        let text = explain(EXAMPLE_RULES, r#"{"groups":["a b-SUSPENDED"]}"#, None);
+        let text = explain(EXAMPLE_RULES, r#"{"groups":["a/b-SUSPENDED"]}"#, None);
         assert!(text.contains("denies the whole"), "{text}");
     }
 
@@ -230,20 +487,44 @@ routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
 ";
         let claims = format!(r#"{{"a":"{value}","b":"{value}","c":"{value}","d":"{value}"}}"#);
         let text = explain(rules, &claims, None);
-        assert!(text.contains("over 512") && text.contains("1 routes left out"), "{text}");
+        assert!(text.contains("over 512") && text.contains("1 route left out"), "{text}");
+    }
+
+    #[test]
+    fn says_why_a_route_is_left_out() {
+        // `GET/000/` and 445 characters after the stage are 512, the longest resource.
+        let shown = |length: usize| {
+            let rules =
+                format!("[[allow]]\nwhen = {{ t = '{{t}}' }}\nroutes = ['GET /{{t}}/{}']\n", "x".repeat(length));
+            let rules = Rules::parse(&rules).unwrap();
+            let claims = claims::read(&format!(r#"{{"t":{}}}"#, tenants(100))).unwrap();
+            let stage = Stage::new(DEFAULT_API, DEFAULT_STAGE).unwrap();
+            let first = FirstRequest::new(&rules, &claims, DEFAULT_OPTIONS, stage.request("GET /").unwrap());
+            let document = Document::parse(&first.policy.document).unwrap();
+            let shown = routes(&rules.evaluate(&claims, &first.request)[0], &first.request, &document);
+            shown.replace('x', "")
+        };
+        let longest = shown(445);
+        assert!(longest.starts_with("GET /000/\n") && longest.ends_with("\nGET /099/ (left out)"), "{longest}");
+        let too_long = shown(446);
+        assert!(too_long.starts_with("GET /000/ (left out: over 512 characters)\n"), "{too_long}");
     }
 
     #[test]
     fn shows_the_first_thousand_lines_of_a_rule() {
         let rules = |routes: &str| format!("[[allow]]\nwhen = {{ a = '{{a}}', b = '{{b}}' }}\nroutes = [{routes}]\n");
         let values = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
-        let claims = |count| serde_json::json!({ "a": values(10), "b": values(count) }).to_string();
+        let claims_of = |a, b| serde_json::json!({ "a": values(a), "b": values(b) }).to_string();
+        let claims = |count| claims_of(10, count);
         let count = |text: &str, part: &str| text.lines().filter(|line| line.contains(part)).count();
         let whole = explain(&rules("'GET /x/{a}/{b}'"), &claims(100), None);
         assert_eq!((count(&whole, "a = "), count(&whole, "GET /x/"), count(&whole, "and more")), (1_000, 1_000, 0));
         let cut = explain(&rules("'GET /x/{a}/{b}'"), &claims(101), None);
         assert_eq!((count(&cut, "a = "), count(&cut, "GET /x/")), (1_000, 1_000));
         assert_eq!(cut.matches("… and more").count(), 2);
+        assert!(!cut.contains("too many"));
+        let too_many = explain(&rules("'GET /x/{a}/{b}'"), &claims_of(100, 101), None);
+        assert_eq!(count(&too_many, "100 more, left out because there are too many"), 1);
     }
 
     #[test]
