@@ -205,7 +205,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     ];
     let names =
         |all: &'static [&'static str], weight| prop_oneof![weight => Just(vec![]), 1 => subsequence(all, 1..=2)];
-    let name = option::weighted(0.3, select(vec!["line 1", "tenant's admins", "é"]));
+    let name = option::weighted(0.3, select(vec!["line 1", "tenant's admins", "a.b (c)"]));
     let routes = vec(route_parts(), 1..4);
     (weighted(0.25), name, claims, vec(condition(), 3), names(&STAGES, 8), names(&APIS, 8), routes).prop_map(
         |(denies, name, claims, conditions, stage, api, routes)| {
