@@ -11,7 +11,7 @@ use crate::{
     method_arn::MethodArn,
     path_guard,
     rules::RuleName,
-    wildcard::{covers, matches, overlap},
+    wildcard::{Asked, matches, overlap},
 };
 
 /// The longest resource in characters. Source: API Gateway developer guide, "Quotas for configuring
@@ -144,7 +144,8 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     let stage = stage_prefix(requested);
     let asked = requested.method_and_path();
     let mut denied: Vec<_> = grants.deny.iter().map(|(deny, _)| shortened(deny, &stage)).collect();
-    let denying = denied.iter().zip(grants.deny.iter()).filter(|(resource, _)| covers(resource, asked));
+    let mut coverage = Asked::new(asked);
+    let denying = denied.iter().zip(grants.deny.iter()).filter(|(resource, _)| coverage.is_covered_by(resource));
     let denied_by = denying.map(|(_, (_, rule))| rule).chain(grants.deny_all).min();
     if let (Some(_), Some(rule)) = (grants.deny_all, denied_by) {
         let verdict = Verdict::DeniedByRule { rule: rule.clone() };
@@ -160,7 +161,7 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     let mut allowed_by = None;
     let mut places = Vec::with_capacity(grants.allow.len());
     for ((allow, rule), (length, has_wildcard)) in grants.allow.iter().zip(grants.allow.sizes()) {
-        let covers = covers(allow, asked);
+        let covers = coverage.is_covered_by(allow);
         let is_kept = covers && budget.spend(length, has_wildcard);
         if is_kept {
             allowed_by = Some(allowed_by.map_or(rule, |first| rule.min(first)));

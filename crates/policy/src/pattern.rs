@@ -64,6 +64,8 @@ pub(super) struct Pattern {
     captures: Vec<(String, String)>,
     /// The places of the captures in the order of their names.
     by_name: Vec<usize>,
+    /// How many bytes the captures and the text between them need at least.
+    shortest_middle: usize,
 }
 
 /// The result of matching one value.
@@ -105,7 +107,9 @@ impl Pattern {
         }
         let mut by_name: Vec<usize> = (0..captures.len()).collect();
         by_name.sort_by_key(|place| captures.get(*place).map(|(name, _)| name.clone()));
-        Ok(Self { prefix, captures, by_name })
+        let between = captures.split_last().map_or(0, |(_, others)| others.iter().map(|(_, text)| text.len()).sum());
+        let shortest_middle = captures.len() + between;
+        Ok(Self { prefix, captures, by_name, shortest_middle })
     }
 
     /// Captured texts with the names of their captures, sorted by name.
@@ -135,11 +139,15 @@ impl Pattern {
     }
 
     /// The part of a value that the captures and the text between them have to match. `None` if the
-    /// value does not have the pattern's text at its start and at its end.
+    /// value does not have the pattern's text at its start and at its end, or is too short.
     pub(super) fn middle<'v>(&self, value: &'v str) -> Option<&'v str> {
         match self.captures.last() {
             None => (value == self.prefix).then_some(""),
-            Some((_, suffix)) => value.strip_prefix(&*self.prefix)?.strip_suffix(&**suffix),
+            Some((_, suffix)) => {
+                let middle = value.strip_prefix(&*self.prefix)?.strip_suffix(&**suffix)?;
+                // A search costs as much as the longer of both texts.
+                (middle.len() >= self.shortest_middle).then_some(middle)
+            }
         }
     }
 }
@@ -238,7 +246,9 @@ mod tests {
     fn the_middle_is_what_is_left_to_split() {
         let middle = |pattern: &str, value: &'static str| Pattern::parse(pattern).unwrap().middle(value);
         assert_eq!(middle("a{x}:{y}b", "a1:2b"), Some("1:2"));
-        assert_eq!(middle("a{x}b", "ab"), Some(""));
+        assert_eq!((middle("a{x}b", "ab"), middle("a{x}b", "acb")), (None, Some("c")));
+        assert_eq!((middle("{x}::{y}", "a::"), middle("{x}::{y}", "a::b")), (None, Some("a::b")));
+        assert_eq!((middle("{x}::{y}z", "abcz"), middle("{x}::{y}z", "abcdz")), (None, Some("abcd")));
         assert_eq!((middle("a{x}b", "xb"), middle("a{x}b", "ax"), middle("aa{x}aa", "aaa")), (None, None, None));
         assert_eq!((middle("ab", "ab"), middle("ab", "abc")), (Some(""), None));
         assert_eq!(Pattern::parse("{x}:{y}").unwrap().capture_count(), 2);

@@ -51,6 +51,8 @@ pub(super) enum RouteError {
     Character(char),
     #[error("uses `{{{0}}}`, which no pattern in `when` captures")]
     UnknownCapture(String),
+    #[error("has more than {MAX_RESOURCE} characters, and no resource of a policy has so many")]
+    TooLong,
     #[error("starts with the rule's stage; a path has no stage, so write `{0}`")]
     Stage(String),
 }
@@ -68,6 +70,16 @@ impl Route {
         }
         let segments = path.strip_prefix('/').ok_or_else(|| RouteError::NoSlash(path.to_owned()))?;
         check_segments(segments)?;
+        let without_captures: usize = pieces(path)?
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => text.len(),
+                Piece::Capture(_) => 0,
+            })
+            .sum();
+        if method.len() + without_captures > MAX_RESOURCE {
+            return Err(RouteError::TooLong);
+        }
         let first = segments.split('/').next().unwrap_or_default();
         if stages.iter().any(|stage| stage == first) {
             let rest = segments.strip_prefix(first).unwrap_or_default();
@@ -400,10 +412,17 @@ mod tests {
         let path = |route: &str| paths(route, [&long, &long]).remove(0);
         assert_eq!(path("GET /{id}"), format!("/{long}"));
         assert_eq!(path(&format!("GET /{{id}}{}", "y".repeat(107))), format!("/{long}{}", "y".repeat(107)));
-        for end in ["y".repeat(108), "y".repeat(109), "y".repeat(2_000)] {
+        for end in ["y".repeat(108), "y".repeat(109), "y".repeat(508)] {
             assert_eq!(path(&format!("GET /{{id}}{end}{{x}}")), format!("/{long}{}", "y".repeat(108)));
         }
         assert_eq!(path("GET /{id}/{x}/{id}"), format!("/{long}/{}", "x".repeat(107)));
+    }
+
+    #[test]
+    fn a_route_has_512_characters_at_most_without_its_captures() {
+        let route = |length: usize| parse(&format!("GET /{{id}}{}", "a".repeat(length - "GET/".len())));
+        assert!(route(MAX_RESOURCE).is_ok());
+        assert_eq!(route(MAX_RESOURCE + 1), Err(RouteError::TooLong));
     }
 
     #[test]

@@ -182,6 +182,10 @@ impl Condition {
     }
 }
 
+/// The most captures of one rule, counted in each condition. The work for a way grows with their
+/// square.
+const MAX_CAPTURES: usize = 32;
+
 /// A value in the file, with its place.
 type Item<'t> = Spanned<DeValue<'t>>;
 
@@ -305,6 +309,10 @@ impl<'t> Reader<'t> {
         let when_is_good = self.errors.len() == errors_before;
         let sorted = |condition| Condition::captures(condition).collect::<BTreeSet<_>>();
         let captures: Vec<&str> = when.iter().flat_map(sorted).collect();
+        if captures.len() > MAX_CAPTURES {
+            let reason = format!("the rule has {} captures; at most {MAX_CAPTURES} are accepted", captures.len());
+            self.error(span.clone(), &reason);
+        }
         let mut shared_captures = BTreeSet::new();
         let mut route_captures: Vec<String> = Vec::new();
         let texts = if let Some(item) = routes {
@@ -733,6 +741,17 @@ name = ''
         assert_eq!(lines, [1, 3, 3, 4, 6, 7, 8, 9], "{errors:#?}");
         let text = RulesErrors(errors).to_string();
         assert!(text.starts_with("line 1: unknown key `x`; ") && text.contains("; line 3: "), "{text}");
+    }
+
+    #[test]
+    fn a_rule_has_32_captures_at_most() {
+        let rule = |count: usize| {
+            let when: Vec<_> = (0..count).map(|n| format!("c{n} = '{{x{}}}'", n / 2)).collect();
+            Rules::parse(&format!("[[allow]]\nroutes = ['GET /a']\nwhen = {{ {} }}", when.join(", ")))
+        };
+        assert!(rule(32).is_ok());
+        let expected = "line 1: the rule has 33 captures; at most 32 are accepted";
+        assert_eq!(rule(33).unwrap_err().to_string(), expected);
     }
 
     #[test]

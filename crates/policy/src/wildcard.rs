@@ -33,17 +33,47 @@ pub(super) fn matches(mut pattern: &str, mut text: &str) -> bool {
     }
 }
 
-/// Whether a resource without `?` matches. It is decided at the first difference, because most
-/// resources are about other paths.
-pub(super) fn covers(resource: &str, text: &str) -> bool {
-    let is_equal = |(one, other): &(u8, u8)| one == other && *one != b'*';
-    let equal = resource.bytes().zip(text.bytes()).take_while(is_equal).count();
-    match resource.as_bytes().get(equal..) {
-        Some([]) => text.len() == equal,
-        Some(b"*") => true,
-        Some([b'*', ..]) => matches(resource, text),
-        Some(_) | None => false,
+/// The end of a method ARN that is compared with many resources.
+#[derive(Debug)]
+pub(super) struct Asked<'t> {
+    text: &'t str,
+    /// How many bytes may still be searched for what is between two `*`. A path and a list of
+    /// resources can both be long.
+    searchable: usize,
+}
+
+impl<'t> Asked<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, searchable: 2_000_000 }
     }
+
+    /// Whether a resource without `?` covers the text. It is decided at the first difference,
+    /// because most resources are about other paths. If there was too much to search, the answer is
+    /// `false` for resources with a `*` that is not at the end.
+    pub(super) fn is_covered_by(&mut self, resource: &str) -> bool {
+        let is_equal = |(one, other): &(u8, u8)| one == other && *one != b'*';
+        let equal = resource.bytes().zip(self.text.bytes()).take_while(is_equal).count();
+        match resource.as_bytes().get(equal..) {
+            Some([]) => self.text.len() == equal,
+            Some(b"*") => true,
+            Some([b'*', ..]) if self.text.len() <= self.searchable => {
+                self.searchable -= self.text.len();
+                covers(resource, self.text)
+            }
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// Whether a resource without `?` matches.
+fn covers(resource: &str, text: &str) -> bool {
+    let mut parts = resource.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(last) = parts.next_back() else { return text == first };
+    let between = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+    // Each part as far left as possible, so that the most is left for the next ones.
+    let after_all = parts.try_fold(between, |rest, part| Some(rest?.split_once(part).map(|(_, after)| after)));
+    after_all.flatten().is_some()
 }
 
 /// Whether some text can match both `pattern` and `resource`. `pattern` may have `?`, and a `*` as
@@ -89,10 +119,27 @@ mod tests {
             ("GET/a/*/b", "GET/b/x/b", false),
             ("GET/*/b/*", "GET/x/b/y", true),
             ("GET/*/b/*", "GET/x/c/y", false),
+            ("GET/*/b/*", "GET/*/b/*", true),
+            ("GET/*/aa/*/aa", "GET/x/aa/aa", false),
+            ("GET/*/aa/*/aa", "GET/x/aa//aa", true),
+            ("GET/*/a", "GET/a", false),
+            ("GET/*/*", "GET//", true),
+            ("GET/*/*", "GET/", false),
         ] {
             assert_eq!(covers(resource, text), expected, "{resource} {text}");
+            assert_eq!(Asked::new(text).is_covered_by(resource), expected, "{resource} {text}");
             assert_eq!(matches(resource, text), expected, "{resource} {text}");
         }
+    }
+
+    #[test]
+    fn there_is_a_bound_on_what_is_searched() {
+        let text = format!("GET/{}/x", "a".repeat(1_000_000 - 6));
+        assert_eq!(text.len(), 1_000_000);
+        let mut asked = Asked::new(&text);
+        let answers: Vec<_> =
+            ["GET/*/x", "GET/b", "GET/*/y", "GET/*/x", "GET/*"].map(|it| asked.is_covered_by(it)).into();
+        assert_eq!(answers, [true, false, false, false, true]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Work {
     /// Pays for parsing a claim to find what a JSON Pointer leads to.
     #[must_use]
     pub(super) fn read(&mut self, json: &str) -> bool {
-        pay(&mut self.matching, 20 + json.len() / 2)
+        pay(&mut self.matching, 20 + 2 * json.len())
     }
 
     /// Pays for comparing one value with the text at a pattern's start and end.
@@ -62,9 +62,15 @@ impl Work {
         pay(&mut self.writing, 2 + pieces / 2)
     }
 
+    /// Pays for finding out how many spellings the values of one route have.
+    #[must_use]
+    pub(super) fn spell(&mut self, pieces: usize) -> bool {
+        pay(&mut self.writing, 4 * pieces)
+    }
+
     /// Pays for the encoding of values in a resource.
     #[must_use]
-    pub(super) fn spell(&mut self, resource: &str) -> bool {
+    pub(super) fn encode(&mut self, resource: &str) -> bool {
         pay(&mut self.writing, resource.len() / 2)
     }
 
@@ -93,7 +99,7 @@ mod tests {
         assert!(work.compare());
         assert_eq!(work.matching, 999);
         assert!(work.read("12345678"));
-        assert_eq!(work.matching, 999 - (20 + 4));
+        assert_eq!(work.matching, 999 - (20 + 16));
         work.matching = 999;
         assert!(work.split("12345678", 3));
         assert_eq!(work.matching, 999 - (40 + 30 + 4));
@@ -103,17 +109,19 @@ mod tests {
         assert_eq!(work.writing, 1_000 - (2 + 3));
         assert!(work.write("/12345678"));
         assert_eq!(work.writing, 995 - (10 + 4));
-        assert!(work.spell("/12345678"));
+        assert!(work.encode("/12345678"));
         assert_eq!(work.writing, 981 - 4);
+        assert!(work.spell(6));
+        assert_eq!(work.writing, 977 - 24);
     }
 
     #[test]
     fn what_cannot_be_paid_takes_nothing() {
         let mut work = Work { matching: 40, combining: 40, writing: 10 };
-        assert!(!work.split("", 1) && !work.read(&"x".repeat(42)));
+        assert!(!work.split("", 1) && !work.read(&"x".repeat(11)));
         assert_eq!((work.combine(5, 1), work.combining), (3, 4));
         assert_eq!((work.combine(1, 0), work.combining), (0, 4));
-        assert!(!work.write("/a") && work.write("/") && !work.look_at(1) && !work.spell("/a"));
+        assert!(!work.write("/a") && work.write("/") && !work.look_at(1) && !work.spell(1) && !work.encode("/a"));
         assert_eq!(work, Work { matching: 40, combining: 4, writing: 0 });
     }
 }
