@@ -50,7 +50,7 @@ impl FirstRequest {
     pub fn new(rules: &Rules, claims: &ClaimSet, options: PolicyOptions, request: MethodArn) -> Self {
         let grants = rules.grants(claims, &request);
         let policy = render(&grants, &request, options);
-        let left_out = grants.omitted + policy.omitted;
+        let left_out = grants.omitted.saturating_add(policy.omitted);
         Self { request, policy, left_out }
     }
 

@@ -39,6 +39,10 @@ pub(super) enum ClaimNameError {
     Empty,
     #[error("is not a name that can be used; write `scopes`, which is `scp` or else `scope`")]
     Scope,
+    #[error("is a key of a rule, and belongs beside `when`; if there is a claim of this name, write \"/{0}\"")]
+    KeyOfRule(String),
+    #[error("has an empty part or a `*`, and a JSON Pointer names each member (RFC 6901)")]
+    Part,
     #[error("has a `~` that is not `~0` (a `~`) or `~1` (a `/`), see RFC 6901")]
     Escape,
 }
@@ -49,8 +53,10 @@ impl ClaimName {
             "" => Err(ClaimNameError::Empty),
             "scopes" => Ok(Self::Scopes),
             "scp" | "scope" | "/scp" | "/scope" => Err(ClaimNameError::Scope),
+            "stage" | "api" | "routes" => Err(ClaimNameError::KeyOfRule(text.to_owned())),
             _ => match text.strip_prefix('/') {
                 None => Ok(Self::Member(text.to_owned())),
+                Some(path) if path.split('/').any(|part| matches!(part, "" | "*")) => Err(ClaimNameError::Part),
                 Some(path) => {
                     let parts = path.split('/').map(unescaped).collect::<Option<_>>();
                     parts.map(Self::Pointer).ok_or(ClaimNameError::Escape)
@@ -267,7 +273,14 @@ mod tests {
             ("scopes", Ok(ClaimName::Scopes)),
             ("groups", Ok(ClaimName::Member("groups".to_owned()))),
             ("a/b~", Ok(ClaimName::Member("a/b~".to_owned()))),
-            ("/", pointer(&[""])),
+            ("/", Err(ClaimNameError::Part)),
+            ("/app/", Err(ClaimNameError::Part)),
+            ("/app/*/role", Err(ClaimNameError::Part)),
+            ("stage", Err(ClaimNameError::KeyOfRule("stage".to_owned()))),
+            ("api", Err(ClaimNameError::KeyOfRule("api".to_owned()))),
+            ("routes", Err(ClaimNameError::KeyOfRule("routes".to_owned()))),
+            ("/stage", pointer(&["stage"])),
+            ("name", Ok(ClaimName::Member("name".to_owned()))),
             ("/a/b", pointer(&["a", "b"])),
             ("/a~1b/~0/~01", pointer(&["a/b", "~", "~1"])),
             ("/scopes", pointer(&["scopes"])),
@@ -295,7 +308,6 @@ mod tests {
             ("/app/roles", Some(r#"["a", {"b": 1.50}]"#)),
             ("/app/roles/0", Some(r#""a""#)),
             ("/app/roles/1/b", Some("1.50")),
-            ("/app/", Some("0")),
             ("/many/10", Some(r#""ten""#)),
             ("/app/null", None),
             ("/app/null/x", None),
@@ -308,7 +320,6 @@ mod tests {
             ("/many/01", None),
             ("/many/00", None),
             ("/many/1.0", None),
-            ("/many/", None),
             ("/many/99999999999999999999999", None),
         ] {
             let name = ClaimName::parse(pointer).unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     evaluate::Grants,
     method_arn::MethodArn,
-    path_guard,
+    path_guard::PathGuard,
     rules::RuleName,
     wildcard::{Asked, matches, overlap},
 };
@@ -153,8 +153,8 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     }
     denied.dedup();
 
-    let has_wildcard = options.path_guard && grants.allow.sizes().any(|(_, has_wildcard)| has_wildcard);
-    let guard = if has_wildcard { guard_statement(&stage) } else { String::new() };
+    let path_guard = path_guard(grants).filter(|_| options.path_guard);
+    let guard = path_guard.map(|guard| guard_statement(guard, &stage)).unwrap_or_default();
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
     // The resources that cover the request come first, the others fill what is left.
@@ -188,7 +188,7 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     let verdict = match (denied_by, allowed_by) {
         (Some(rule), _) => Verdict::DeniedByRule { rule: rule.clone() },
         (None, None) => Verdict::NotGranted,
-        (None, Some(_)) if budget.guarded && path_guard::denies(asked) => Verdict::PathGuard,
+        (None, Some(_)) if budget.guarded && path_guard.is_some_and(|guard| guard.denies(asked)) => Verdict::PathGuard,
         (None, Some(rule)) => Verdict::Allowed { rule: rule.clone() },
     };
     let kept = grants.allow.iter().zip(&places).filter(|(_, (_, is_kept))| *is_kept).map(|((allow, _), _)| allow);
@@ -214,11 +214,27 @@ fn stage_prefix(requested: &MethodArn) -> String {
     requested.resource_arn("")
 }
 
+/// The guard that the granted resources need. `None` if none of them has a `*`.
+fn path_guard(grants: &Grants<'_>) -> Option<PathGuard> {
+    let with_wildcard = grants.allow.iter().zip(grants.allow.sizes()).filter(|(_, (_, has_wildcard))| *has_wildcard);
+    let guards = with_wildcard.map(|((resource, _), _)| match resource.split_once('*') {
+        Some((_, "")) => PathGuard::Usual,
+        _ => PathGuard::WithEnd,
+    });
+    guards.reduce(|one, other| if one == PathGuard::WithEnd { one } else { other })
+}
+
 /// Every policy with a `*` has this statement, so the patterns are escaped only once.
-fn guard_statement(stage: &str) -> String {
-    static ESCAPED: LazyLock<Vec<String>> = LazyLock::new(|| path_guard::PATTERNS.map(escaped).into());
+fn guard_statement(guard: PathGuard, stage: &str) -> String {
+    static ESCAPED: LazyLock<[Vec<String>; 2]> =
+        LazyLock::new(|| [PathGuard::Usual, PathGuard::WithEnd].map(|guard| guard.patterns().map(escaped).collect()));
+    let [usual, with_end] = &*ESCAPED;
+    let patterns = match guard {
+        PathGuard::Usual => usual,
+        PathGuard::WithEnd => with_end,
+    };
     let mut json = String::with_capacity(4_096);
-    push_statement(&mut json, "Deny", stage, ESCAPED.iter().map(String::as_str));
+    push_statement(&mut json, "Deny", stage, patterns.iter().map(String::as_str));
     json
 }
 
@@ -323,7 +339,12 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{evaluate::Resources, path_guard::PATTERNS, rules, wildcard::matches};
+    use crate::{
+        evaluate::Resources,
+        path_guard::{PATTERNS, PATTERNS_WITH_END},
+        rules,
+        wildcard::matches,
+    };
 
     const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod";
     const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
@@ -371,7 +392,7 @@ mod tests {
         statements(policy)
             .iter()
             .flat_map(|statement| statement.resource.iter().map(|resource| (statement.effect, tail(resource))))
-            .filter(|(_, tail)| !PATTERNS.contains(&tail.as_str()))
+            .filter(|(_, tail)| !PATTERNS.contains(&tail.as_str()) && !PATTERNS_WITH_END.contains(&tail.as_str()))
             .collect()
     }
 
@@ -503,6 +524,9 @@ mod tests {
             ("GET/o//invoice", "allowed"),
             ("GET/o/7/9/invoice", "denied_by_rule"),
             ("GET/o/7/../invoice", "path_guard"),
+            ("GET/o/7/refund%3f/invoice", "path_guard"),
+            ("GET/o/7/refund%23/invoice", "path_guard"),
+            ("GET/o/7/%3a/invoice", "allowed"),
             ("GET/o/7", "not_granted"),
             ("GET/o/invoice", "not_granted"),
             ("GET/o/7/invoices", "not_granted"),
@@ -517,6 +541,17 @@ mod tests {
         assert_eq!(denied("GET/o/*/pay"), Some(row(Deny, "GET/o/?/pay")));
         assert_eq!(denied("GET/o/7/invoic*"), None);
         assert_eq!(denied("GET/p/*/pay"), Some(row(Deny, "GET/p/?/pay")));
+    }
+
+    #[test]
+    fn a_wildcard_at_the_end_lets_encoded_ends_of_paths_through() {
+        for (allow, expected) in [("GET/f/*", "allowed"), ("GET/*", "allowed"), ("GET/*/C%23", "path_guard")] {
+            for others in [[].as_slice(), &["GET/g/*"], &["GET/h"]] {
+                let policy = render(&grants(&[&[allow], others].concat(), &[]), &arn("GET/f/C%23"), OPTIONS);
+                assert_eq!(policy.verdict.name(), expected, "{allow} {others:?}");
+                assert_eq!(policy.document.allows(&arn("GET/f/C%23")), expected == "allowed");
+            }
+        }
     }
 
     #[test]

@@ -36,11 +36,38 @@ pub(super) const PATTERNS: [&str; 43] = [
     "*%c0*", "*%C0*", "*%c1*", "*%C1*",
 ];
 
-/// Whether the guard denies a request with this `{METHOD}/{path}`.
-pub(super) fn denies(method_and_path: &str) -> bool {
-    // Fast path: every pattern has one of these.
-    (method_and_path.contains(['%', '\\', '#', '\t', '\n', '\r', '\0']) || method_and_path.contains("/."))
-        && PATTERNS.iter().any(|pattern| matches(pattern, method_and_path))
+/// More patterns, for a policy that allows a `*` with text after it. A `#` or `?` that is encoded,
+/// once or twice, ends the path for a backend that decodes it before it looks for the end. Then the
+/// text after the `*` is not part of the path: `/orders/7/refund%3f/invoice` is `/orders/7/refund`.
+#[rustfmt::skip]
+pub(super) const PATTERNS_WITH_END: [&str; 7] = [
+    "*%23*", "*%3f*", "*%3F*", "*%2523*", "*%253f*", "*%253F*",
+    // An encoded `3`, for `%%333f` and the like.
+    "*%33*",
+];
+
+/// The guard of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PathGuard {
+    /// For policies in which a `*` is only at the end of resources.
+    Usual,
+    /// For policies that allow a `*` with text after it.
+    WithEnd,
+}
+
+impl PathGuard {
+    /// The resources, without the stage in front of each.
+    pub(super) fn patterns(self) -> impl Iterator<Item = &'static str> {
+        let further: &[&str] = if self == Self::WithEnd { &PATTERNS_WITH_END } else { &[] };
+        PATTERNS.iter().chain(further).copied()
+    }
+
+    /// Whether the guard denies a request with this `{METHOD}/{path}`.
+    pub(super) fn denies(self, method_and_path: &str) -> bool {
+        // Fast path: every pattern has one of these.
+        (method_and_path.contains(['%', '\\', '#', '\t', '\n', '\r', '\0']) || method_and_path.contains("/."))
+            && self.patterns().any(|pattern| matches(pattern, method_and_path))
+    }
 }
 
 #[cfg(test)]
@@ -50,8 +77,8 @@ mod tests {
     /// If the fast path did not look for a pattern's characters, that pattern would do nothing.
     #[test]
     fn every_pattern_denies_what_it_matches() {
-        for pattern in PATTERNS {
-            assert!(denies(&format!("GET{}", pattern.replace('*', ""))), "{pattern:?}");
+        for pattern in PathGuard::WithEnd.patterns() {
+            assert!(PathGuard::WithEnd.denies(&format!("GET{}", pattern.replace('*', ""))), "{pattern:?}");
         }
     }
 
@@ -67,7 +94,7 @@ mod tests {
             /%c0%ae%C0%AE/umbra  /%C0%AF/umbra  /%C1%9C/umbra  /%C1%9cumbra"
             .split_whitespace()
         {
-            assert!(denies(&format!("GET/t/acme{end}")), "{end}");
+            assert!(PathGuard::Usual.denies(&format!("GET/t/acme{end}")), "{end}");
         }
         for end in [
             "/..#x",
@@ -91,11 +118,23 @@ mod tests {
             "\t",
             "/x\0.png",
         ] {
-            assert!(denies(&format!("GET/t/acme{end}")), "{end:?}");
+            assert!(PathGuard::Usual.denies(&format!("GET/t/acme{end}")), "{end:?}");
         }
         for path in ["/t/../apps", "/t/..", "/t/./umbra", "/apps/../t/umbra", "/apps/.."] {
-            assert!(denies(&format!("GET{path}")), "{path}");
+            assert!(PathGuard::Usual.denies(&format!("GET{path}")), "{path}");
         }
+    }
+
+    #[test]
+    fn an_encoded_end_of_the_path_is_denied_if_the_end_matters() {
+        for end in ["%23", "%3f/invoice", "%3F", "%2523", "%253f", "%253Fx", "%%333f", "/C%23"] {
+            let path = format!("GET/orders/7{end}");
+            assert!(PathGuard::WithEnd.denies(&path) && !PathGuard::Usual.denies(&path), "{end}");
+        }
+        assert_eq!(
+            PathGuard::Usual.patterns().count() + PATTERNS_WITH_END.len(),
+            PathGuard::WithEnd.patterns().count()
+        );
     }
 
     #[test]
@@ -105,7 +144,7 @@ mod tests {
                     /2e2f /a:b:c /arn:aws:execute-api:us-east-1:123456789012:x/prod/GET/ //x /é /a&b=c;d,e@f!(g)'~_-+"
                 .split(' ')
         {
-            assert!(!denies(&format!("GET/t/acme{end}")), "{end}");
+            assert!(!PathGuard::Usual.denies(&format!("GET/t/acme{end}")), "{end}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum PatternError {
     StrayBrace,
     #[error("has the capture `{{{0}}}`; a capture's name has letters, digits and _, and starts with a letter")]
     BadName(String),
+    #[error("has white space at its start or end, and values are compared whole; remove it")]
+    Blank,
     #[error("has a `*`, and values are compared whole; {0}")]
     Wildcard(String),
     #[error(
@@ -80,6 +82,9 @@ pub(super) enum Match<'v> {
 
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.trim() != text {
+            return Err(PatternError::Blank);
+        }
         if looks_like_a_regular_expression(text) {
             return Err(PatternError::RegularExpression);
         }
@@ -164,7 +169,9 @@ fn instead_of_wildcard(text: &str) -> String {
     if text.trim_matches('*').is_empty() {
         return "for any value, write { present = true }".to_owned();
     }
-    format!("for any text, write a capture: \"{}\"", text.replacen('*', "{any}", 1))
+    let with_capture = text.replace('*', "{any}");
+    let is_pattern = Pattern::parse(&with_capture).is_ok();
+    format!("for any text, write a capture, such as \"{}\"", if is_pattern { &with_capture } else { "team-{name}" })
 }
 
 /// Most separators are one byte, and that is found faster.
@@ -212,6 +219,16 @@ mod tests {
 
     fn matched<'v>(pattern: &str, value: &'v str) -> Match<'v> {
         Pattern::parse(pattern).unwrap().matches(value)
+    }
+
+    #[test]
+    fn a_regular_expression_is_not_a_pattern() {
+        for bad in ["^a", "a$", "a|b", "a.*", "a.+b", r"\d+", r"a\.b", "(?i)a", "[^a]", "[a-z]", "[A-Z]x", "[0-9]"] {
+            assert_eq!(Pattern::parse(bad), Err(PatternError::RegularExpression), "{bad}");
+        }
+        for good in ["a^", "$a", "a.", "a+", "(a)", "[a]", r"CORP\dev", "a?"] {
+            assert!(Pattern::parse(good).is_ok(), "{good}");
+        }
     }
 
     #[test]
@@ -321,6 +338,10 @@ mod tests {
     fn an_error_says_what_is_wrong_with_a_pattern() {
         for (pattern, error) in [
             ("", PatternError::Empty),
+            (" a", PatternError::Blank),
+            ("a\u{a0}", PatternError::Blank),
+            ("a*b*", PatternError::Wildcard("for any text, write a capture, such as \"team-{name}\"".to_owned())),
+            ("{t}*", PatternError::Wildcard("for any text, write a capture, such as \"team-{name}\"".to_owned())),
             ("{a", PatternError::StrayBrace),
             ("a}", PatternError::StrayBrace),
             ("{a}}", PatternError::StrayBrace),

@@ -9,6 +9,9 @@ use crate::{
 /// the method would match `/` too, and so other paths.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
+/// The most captures of one route. Each can double the number of its spellings.
+const MAX_CAPTURES: usize = 10;
+
 /// A route of the rules file, with one method: a route with `ANY` is seven.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Route {
@@ -51,6 +54,10 @@ pub(super) enum RouteError {
     Character(char),
     #[error("uses `{{{0}}}`, which no pattern in `when` captures")]
     UnknownCapture(String),
+    #[error("has the segment `{0}`; a capture is written `{{name}}`, and any segment is `*`")]
+    Colon(String),
+    #[error("has more than {MAX_CAPTURES} captures")]
+    TooManyCaptures,
     #[error("has more than {MAX_RESOURCE} characters, and no resource of a policy has so many")]
     TooLong,
     #[error("starts with the rule's stage; a path has no stage, so write `{0}`")]
@@ -70,13 +77,14 @@ impl Route {
         }
         let segments = path.strip_prefix('/').ok_or_else(|| RouteError::NoSlash(path.to_owned()))?;
         check_segments(segments)?;
-        let without_captures: usize = pieces(path)?
-            .iter()
-            .map(|piece| match piece {
-                Piece::Literal(text) => text.len(),
-                Piece::Capture(_) => 0,
-            })
-            .sum();
+        let length_and_captures = |(length, captures), piece: &Piece| match piece {
+            Piece::Literal(text) => (length + text.len(), captures),
+            Piece::Capture(_) => (length, captures + 1),
+        };
+        let (without_captures, capture_count) = pieces(path)?.iter().fold((0, 0), length_and_captures);
+        if capture_count > MAX_CAPTURES {
+            return Err(RouteError::TooManyCaptures);
+        }
         if method.len() + without_captures > MAX_RESOURCE {
             return Err(RouteError::TooLong);
         }
@@ -181,9 +189,6 @@ impl Route {
                     number /= spellings.len();
                 }
             }
-            if text.len() > longest {
-                break;
-            }
         }
         // All of it is ASCII.
         text.truncate(longest);
@@ -197,11 +202,8 @@ impl Route {
                 RoutePiece::Literal(literal) => literal,
                 RoutePiece::Capture(index) => value(*index),
             });
-            if text.len() > longest {
-                text.truncate(longest);
-                break;
-            }
         }
+        text.truncate(longest);
     }
 }
 
@@ -216,6 +218,9 @@ fn check_segments(segments: &str) -> Result<(), RouteError> {
             "" => return Err(RouteError::EmptySegment),
             _ if is_dot_segment(segment) => return Err(RouteError::DotSegment(segment.to_owned())),
             "*" => {}
+            _ if segment.strip_prefix(':').is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())) => {
+                return Err(RouteError::Colon(segment.to_owned()));
+            }
             other if other.contains('*') => return Err(RouteError::Wildcard),
             other => {
                 if let Some((name, _)) = other.split_once('{').and_then(|(_, rest)| rest.split_once("+}")) {
@@ -339,6 +344,7 @@ mod tests {
             ("GET /a%20b/*", "/a%20b/*"),
             ("GET /{x}/*/{id}/*/c/", "/8/*/7/*/c/"),
             ("GET /produce/v1", "/produce/v1"),
+            ("GET /a:b/:/:7", "/a:b/:/:7"),
         ] {
             assert_eq!(paths(route, ["7", "8"]), [path], "{route}");
         }
@@ -426,6 +432,13 @@ mod tests {
     }
 
     #[test]
+    fn a_route_has_10_captures_at_most() {
+        let route = |count: usize| parse(&format!("GET /{}", "{id}".repeat(count)));
+        assert!(route(10).is_ok());
+        assert_eq!(route(11), Err(RouteError::TooManyCaptures));
+    }
+
+    #[test]
     fn routes_that_start_alike_are_written_together() {
         let route = |text: &str| parse(text).unwrap().remove(0);
         for (one, other, expected) in [
@@ -478,6 +491,7 @@ mod tests {
             ("GET /a*/b", RouteError::Wildcard),
             ("GET /{proxy+}", RouteError::Proxy("proxy".to_owned())),
             ("GET /a/{rest+}/b", RouteError::Proxy("rest".to_owned())),
+            ("GET /users/:id/x", RouteError::Colon(":id".to_owned())),
             ("GET /prod/orders", stage("GET /orders")),
             ("GET /v1/*", stage("GET /*")),
             ("ANY /prod", stage("ANY /")),

@@ -128,7 +128,7 @@ impl Rules {
     /// # Errors
     /// All mistakes, each with its place.
     pub fn parse(toml: &str) -> Result<Self, RulesErrors> {
-        let mut reader = Reader { toml, errors: Vec::new(), names: BTreeSet::new() };
+        let mut reader = Reader { toml, errors: Vec::new(), names: BTreeSet::new(), lines: BTreeSet::new() };
         let rules = reader.rules();
         if reader.errors.is_empty() {
             return Ok(rules);
@@ -182,6 +182,9 @@ impl Condition {
     }
 }
 
+/// The most mistakes that are reported. A file with more is hardly a rules file.
+const MAX_ERRORS: usize = 100;
+
 /// The most captures of one rule, counted in each condition. The work for a way grows with their
 /// square.
 const MAX_CAPTURES: usize = 32;
@@ -196,11 +199,18 @@ struct Reader<'t> {
     errors: Vec<RulesError>,
     /// The names of the rules so far.
     names: BTreeSet<String>,
+    /// The lines of the rules so far.
+    lines: BTreeSet<u32>,
 }
 
 impl<'t> Reader<'t> {
     /// Notes a mistake. `reason` quotes the file, so control characters are removed.
     fn error(&mut self, span: Range<usize>, reason: &str) {
+        if self.errors.len() > MAX_ERRORS {
+            return;
+        }
+        let is_last = self.errors.len() == MAX_ERRORS;
+        let reason = if is_last { "there are more mistakes; mend these first" } else { reason };
         let line = line_of(self.toml, span.start);
         self.errors.push(RulesError { line, span, reason: reason.replace(char::is_control, " ") });
     }
@@ -213,7 +223,7 @@ impl<'t> Reader<'t> {
             return rules;
         }
         let (file, syntax_errors) = DeTable::parse_recoverable(self.toml);
-        for error in &syntax_errors {
+        for error in syntax_errors.iter().take(MAX_ERRORS) {
             self.syntax_error(error);
         }
         if !syntax_errors.is_empty() {
@@ -290,6 +300,9 @@ impl<'t> Reader<'t> {
     fn rule(&mut self, effect: Effect, span: &Range<usize>, table: &DeTable<'t>) -> Option<Rule> {
         let errors_before = self.errors.len();
         let line = line_of(self.toml, span.start);
+        if !self.lines.insert(line) {
+            self.error(span.clone(), "two rules begin on this line; write each of them as [[allow]] or [[deny]]");
+        }
         let (mut name, mut apis, mut stages) = (None, Vec::new(), Vec::new());
         let (mut when, mut routes) = (Vec::new(), None);
         for (key, item) in table {
@@ -491,6 +504,9 @@ impl<'t> Reader<'t> {
         let expected = "a string or a list of strings; a number or a boolean is written as text, such as \"5\"";
         for (text, span) in self.texts(item, &format!("`when.{claim}`"), expected) {
             match Pattern::parse(text) {
+                Ok(_) if claim == "scopes" && text.contains(char::is_whitespace) => {
+                    self.error(span, &format!("`when.scopes` pattern `{text}` has white space, and no scope has any"));
+                }
                 Ok(pattern) => patterns.push(pattern),
                 Err(error) => self.error(span, &format!("`when.{claim}` pattern `{text}` {error}")),
             }
@@ -653,7 +669,7 @@ mod tests {
             (
                 when("groups = 'SUSPENDED-*'"),
                 2,
-                "`when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture: \"SUSPENDED-{any}\"".to_owned(),
+                "`when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture, such as \"SUSPENDED-{any}\"".to_owned(),
             ),
             (
                 when("groups = '*'"),
@@ -677,6 +693,21 @@ mod tests {
             ),
             (when("'' = 'a'"), 2, "the claim `` has no name".to_owned()),
             (when("uid = {uid}"), 2, "a value is in quotes; write \"{uid}\" instead of {uid}".to_owned()),
+            (
+                "allow = [{ routes = ['GET /a'] }, { routes = ['GET /b'] }]".to_owned(),
+                1,
+                "two rules begin on this line; write each of them as [[allow]] or [[deny]]".to_owned(),
+            ),
+            (
+                when("scopes = 'a b'"),
+                2,
+                "`when.scopes` pattern `a b` has white space, and no scope has any".to_owned(),
+            ),
+            (
+                when("groups = 'A', stage = 'prod'"),
+                2,
+                "the claim `stage` is a key of a rule, and belongs beside `when`; if there is a claim of this name, write \"/stage\"".to_owned(),
+            ),
             (with("stage = 'a/b'"), 3, "`stage` has `a/b`; expected names of stages, such as \"prod\", compared whole".to_owned()),
             (with("stage = '*'"), 3, "`stage` has `*`; expected names of stages, such as \"prod\", compared whole".to_owned()),
             (with("api = []"), 3, "`api` is an empty list; expected ids of APIs, such as \"a1b2c3d4e5\"".to_owned()),
@@ -707,7 +738,7 @@ mod tests {
             "name = 'a ()'",
             "stage = 'v1_x-y'\napi = ['a1b2c3d4e5', '0']",
             "when = { groups = ['C++ (EU)', 'a.b', 'R&D?', '[ops]', 'CORP\\dev', '$5', 'a^b', '(x)', 'scopes'] }",
-            "when = { 'https://example.com/groups' = 'x', '/' = 'y', scopes = 'z', '/scopes' = 'w' }",
+            "when = { 'https://example.com/groups' = 'x', '/y' = 'y', name = 'n', scopes = 'z', '/scopes' = 'w' }",
             "when = { a = { all = ['{x}-a', '{x}-b'] }, b = '{x}', c = { present = false } }",
             "when = { a = '{userId}', B = '{X_1}' }",
         ] {
@@ -741,6 +772,18 @@ name = ''
         assert_eq!(lines, [1, 3, 3, 4, 6, 7, 8, 9], "{errors:#?}");
         let text = RulesErrors(errors).to_string();
         assert!(text.starts_with("line 1: unknown key `x`; ") && text.contains("; line 3: "), "{text}");
+    }
+
+    #[test]
+    fn a_hundred_mistakes_are_reported() {
+        let toml = |count: usize| "[[allow]]\nroutes = []\n".repeat(count);
+        let RulesErrors(errors) = Rules::parse(&toml(100)).unwrap_err();
+        assert!(errors.len() == 100 && errors.iter().all(|error| error.reason.starts_with("`routes` is")));
+        let RulesErrors(errors) = Rules::parse(&toml(200)).unwrap_err();
+        assert_eq!((errors.len(), errors[100].line), (101, 202));
+        assert_eq!(errors[100].reason, "there are more mistakes; mend these first");
+        let RulesErrors(errors) = Rules::parse(&"[[\n".repeat(200)).unwrap_err();
+        assert_eq!(errors.len(), 100);
     }
 
     #[test]
