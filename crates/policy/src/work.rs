@@ -17,7 +17,7 @@ pub(super) const MAX_ROUTES: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Work {
     /// For patterns and values. Enough to compare 100 groups with 3,000 names, or to split 100
-    /// values by 50 patterns.
+    /// values by 40 patterns.
     matching: usize,
     /// For the combinations of several claims' values. Enough for the bindings of one rule.
     combining: usize,
@@ -36,16 +36,17 @@ impl Work {
         pay(&mut self.matching, 20 + 2 * json.len())
     }
 
-    /// Pays for comparing one value with the text at a pattern's start and end.
+    /// Pays for comparing one value with the text at a pattern's start and end. A pattern with
+    /// captures is in several places of the memory.
     #[must_use]
-    pub(super) fn compare(&mut self) -> bool {
-        pay(&mut self.matching, 1)
+    pub(super) fn compare(&mut self, captures: usize) -> bool {
+        pay(&mut self.matching, if captures == 0 { 1 } else { 12 })
     }
 
     /// Pays for splitting what is between that text into the captures, and for the binding.
     #[must_use]
     pub(super) fn split(&mut self, middle: &str, captures: usize) -> bool {
-        pay(&mut self.matching, 40 + 10 * captures + middle.len() / 2)
+        pay(&mut self.matching, 30 + 10 * captures + middle.len() / 2)
     }
 
     /// Pays for as many of `wanted` combinations as possible, and returns how many.
@@ -96,13 +97,14 @@ mod tests {
     #[test]
     fn every_kind_of_work_has_its_price() {
         let mut work = Work { matching: 1_000, combining: 1_000, writing: 1_000 };
-        assert!(work.compare());
-        assert_eq!(work.matching, 999);
+        assert!(work.compare(0) && work.compare(1));
+        assert_eq!(work.matching, 1_000 - (1 + 12));
+        work.matching = 999;
         assert!(work.read("12345678"));
         assert_eq!(work.matching, 999 - (20 + 16));
         work.matching = 999;
         assert!(work.split("12345678", 3));
-        assert_eq!(work.matching, 999 - (40 + 30 + 4));
+        assert_eq!(work.matching, 999 - (30 + 30 + 4));
         assert_eq!(work.combine(4, 3), 4);
         assert_eq!(work.combining, 1_000 - 4 * (10 + 6));
         assert!(work.look_at(6));
@@ -117,11 +119,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_paid_takes_nothing() {
-        let mut work = Work { matching: 40, combining: 40, writing: 10 };
+        let mut work = Work { matching: 39, combining: 40, writing: 10 };
         assert!(!work.split("", 1) && !work.read(&"x".repeat(11)));
         assert_eq!((work.combine(5, 1), work.combining), (3, 4));
         assert_eq!((work.combine(1, 0), work.combining), (0, 4));
         assert!(!work.write("/a") && work.write("/") && !work.look_at(1) && !work.spell(1) && !work.encode("/a"));
-        assert_eq!(work, Work { matching: 40, combining: 4, writing: 0 });
+        assert_eq!(work, Work { matching: 39, combining: 4, writing: 0 });
     }
 }
