@@ -32,6 +32,7 @@ struct Resource<'r> {
 impl<'r> Resources<'r> {
     /// Appends what `write` appends to the text, if `is_wanted` says so of it. Returns whether it
     /// does.
+    #[inline]
     pub(super) fn push(
         &mut self,
         rule: &'r RuleName,
@@ -502,6 +503,8 @@ impl<'a> RuleEvaluation<'a> {
     }
 
     fn collect_into<'r>(&self, grants: &mut Grants<'r>, name: &'r RuleName, asked: &mut Asked<'_>, work: &mut Work) {
+        // Bytes of a usual route.
+        const ROUTE: usize = 32;
         if self.failed.is_some() {
             return;
         }
@@ -509,6 +512,9 @@ impl<'a> RuleEvaluation<'a> {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
         };
+        let expected = self.bound_route_count.min(MAX_ROUTES);
+        list.list.reserve(expected);
+        list.text.reserve(expected.saturating_mul(ROUTE));
         let left_out = Writer { list, name, asked, work, left_out: 0 }.write_all(self);
         grants.unusable_values += self.unusable.len();
         match self.effect() {
@@ -544,6 +550,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// Appends all spellings of one route. Returns `false` if there is not enough work.
+    #[inline]
     fn write(&mut self, evaluation: &RuleEvaluation<'_>, route: &Route, bindings: &Bindings<'_>) -> bool {
         let value = |index| value_at(bindings, index);
         let has_spellings = evaluation.has_spellings;

@@ -50,6 +50,7 @@ impl<'t> Asked<'t> {
     /// Whether a resource without `?` covers the text. It is decided at the first difference,
     /// because most resources are about other paths. If there was too much to search, the answer is
     /// `false` for resources with a `*` that is not at the end.
+    #[inline]
     pub(super) fn is_covered_by(&mut self, resource: &str) -> bool {
         let is_equal = |(one, other): &(u8, u8)| one == other && *one != b'*';
         let equal = resource.bytes().zip(self.text.bytes()).take_while(is_equal).count();
