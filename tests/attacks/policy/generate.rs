@@ -296,8 +296,8 @@ fn route(known: &[&str], (method, segments, end): RouteParts) -> String {
         // The language accepts neither of these.
         if matches!(segment.as_str(), "" | "." | "..") { "a".to_owned() } else { segment }
     };
-    let path: String = segments.into_iter().map(|parts| format!("/{}", segment(parts))).collect();
-    let path = path + end;
+    let mut path = segments.into_iter().map(|parts| format!("/{}", segment(parts))).collect::<Vec<_>>().concat();
+    path.push_str(end);
     // Neither is a longer route accepted. With captured values, a path can still be too long.
     let is_good = (1..=500).contains(&path.len());
     format!("{method} {}", if is_good { &path } else { "/" })
@@ -383,7 +383,7 @@ fn spelled(value: &str, spelling: Spelling) -> String {
             };
             value.chars().map(changed).collect()
         }
-        Spelling::All => value.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        Spelling::All => value.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat(),
     }
 }
 

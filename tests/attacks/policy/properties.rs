@@ -73,8 +73,9 @@ fn stage_arn((api, stage): (&str, &str)) -> String {
 }
 
 /// Asks the policy crate for each of the case's requests, all with one token. Leaves out requests
-/// to an API and stage for which the rules grant too much.
+/// to an API and stage for which the rules grant so much that the work could reach its bounds.
 pub fn answers(case: &Case) -> Result<Vec<Answered>, String> {
+    const MAX_BYTES: usize = 30_000;
     let claims = claims(case);
     let toml = toml(&case.rules);
     let rules = ours::Rules::parse(&toml).map_err(|error| format!("{error}\n{toml}"))?;
@@ -87,7 +88,7 @@ pub fn answers(case: &Case) -> Result<Vec<Answered>, String> {
         let target = (request.api, request.stage);
         let meaning = || Rc::new(meaning(case, &claims, target));
         let meaning = Rc::clone(meanings.entry(target).or_insert_with(meaning));
-        if is_large(&meaning) {
+        if meaning.bytes() > MAX_BYTES {
             return Ok(None);
         }
         let (method, path) = request.to(&case.rules, &claims);
@@ -119,13 +120,6 @@ pub fn answers(case: &Case) -> Result<Vec<Answered>, String> {
         }))
     };
     case.requests.iter().map(answer).filter_map(Result::transpose).collect()
-}
-
-/// Whether the routes could exceed the bounds of the work for one token, which the model does not
-/// know: their paths together have very many bytes.
-fn is_large(meaning: &Meaning) -> bool {
-    let bytes: usize = meaning.allow.iter().chain(&meaning.deny).map(|scope| scope.path.len()).sum();
-    bytes > 30_000
 }
 
 /// The lines on which the rules begin.
@@ -451,7 +445,7 @@ fn policy_for(routes: &str) -> Policy {
     let token = keys::main().token(&good_claims(NOW));
     let outcome = decide(&authorizer, &event_for(&token, &arn("GET /t/acme/x")), NOW).outcome;
     let name = written(&outcome);
-    let Outcome::Evaluated(evaluated) = outcome else { panic!("{name}") };
+    let Outcome::Evaluated(evaluated) = outcome else { unreachable!("a good token is refused: {name}") };
     let document = serde_json::from_str(evaluated.document.json()).unwrap();
     Policy::read(&document, API, 32_768).unwrap()
 }
