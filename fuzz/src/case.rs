@@ -61,6 +61,7 @@ impl<'t> Case<'t> {
         const MAX_PATTERNS: usize = 4;
         const MAX_CAPTURES: usize = 3;
         const MAX_ROUTES: usize = 8;
+        const MAX_BYTES: usize = 30_000;
         let captures = |text: &String| text.matches('{').count();
         for rule in &self.rules {
             if rule.routes.len() > MAX_ROUTES || rule.routes.iter().any(|route| captures(route) > MAX_CAPTURES) {
@@ -76,7 +77,7 @@ impl<'t> Case<'t> {
                 }
             }
         }
-        read(&self.rules, &self.claims, "a1b2c3", "prod")
+        read(&self.rules, &self.claims, "a1b2c3", "prod").filter(|meaning| meaning.bytes() <= MAX_BYTES)
     }
 }
 

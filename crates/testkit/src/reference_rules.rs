@@ -127,6 +127,12 @@ impl Meaning {
         first(&self.allow, method, path)
     }
 
+    /// How many bytes the paths have together. The authorizer's work for one token has bounds, which
+    /// this implementation does not know.
+    pub fn bytes(&self) -> usize {
+        self.allow.iter().chain(&self.deny).map(|scope| scope.path.len()).sum()
+    }
+
     /// The first Deny rule that denies the request.
     pub fn denies(&self, method: &str, path: &str) -> Option<usize> {
         self.denies_all.into_iter().chain(first(&self.deny, method, path)).min()
