@@ -354,6 +354,15 @@ fn language(measure: Measure<'_>) {
             measure(format!("{name}, values of 100"), &rules, &one(&|_| text.repeat(100)), "GET/a");
         }
 
+        // Lists of patterns that are compared and do not match.
+        for pattern in ["{a}#", "#{a}", "{a}:{b}#", "{a}####", "#"] {
+            let list = fill(95_000, |_| format!("'{pattern}',"));
+            let rules = head(&format!("routes=['GET /x']\nwhen.c=[{list}]\n"));
+            measure(format!("compared with many {pattern}, {effect}"), &rules, &one(&word), "GET/a");
+            let few = one(&|n| format!("{}{}", "x".repeat(200), word(n)));
+            measure(format!("compared with many {pattern}, long values, {effect}"), &rules, &few, "GET/a");
+        }
+
         // JSON Pointers.
         let deep = format!("{{\"c\":{}1{}}}", "{\"a\":".repeat(120), "}".repeat(120));
         let objects = fill(11_000, |_| "{\"a\":0},".to_owned());
