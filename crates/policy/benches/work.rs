@@ -39,8 +39,16 @@ fn main() {
         count += 1;
         // Only what is near the top is measured again, because other programs disturb.
         let once = microseconds(&rules, claims, asked, 1_048_576, 1);
-        let runs = if worst.len() < WORST || worst.last().is_some_and(|(last, _)| once > *last) { 5 } else { 1 };
-        let time = once.min(microseconds(&rules, claims, asked, 1_048_576, runs));
+        // A case that takes so long needs no second look.
+        let runs = if once > 200_000.0 {
+            0
+        } else if worst.len() < WORST || worst.last().is_some_and(|(last, _)| once > *last) {
+            5
+        } else {
+            1
+        };
+        let again = || microseconds(&rules, claims, asked, 1_048_576, runs);
+        let time = if runs == 0 { once } else { once.min(again()) };
         if part.is_some() {
             println!("{time:>9.1} µs  {name}");
         }
@@ -49,6 +57,7 @@ fn main() {
         worst.truncate(WORST);
     };
     special(&mut measure);
+    language(&mut measure);
     grid(&mut measure);
     println!("the worst of {count} cases:");
     for (time, name) in worst {
@@ -234,6 +243,208 @@ fn special(measure: Measure<'_>) {
         ("one object with many names", format!("{{\"a\":{}}}", members("1"))),
     ] {
         measure(name.to_owned(), guarded, &payload, "GET/a");
+    }
+}
+
+/// Cases of what the language can say: spellings, agreement, pointers, `*` in the middle, long
+/// texts.
+#[expect(clippy::too_many_lines, reason = "one list of cases")]
+fn language(measure: Measure<'_>) {
+    let measure = |name: String, rules: &str, claims: &str, asked: &str| {
+        measure(format!("language: {name}"), rules, claims, asked);
+    };
+    let mut measure = measure;
+    let quoted = |bytes: usize, value: &dyn Fn(usize) -> String| {
+        fill(bytes, |n| format!("\"{}\",", value(n))).trim_end_matches(',').to_owned()
+    };
+    let one = |value: &dyn Fn(usize) -> String| format!("{{\"c\":[{}]}}", quoted(PAYLOAD_BYTES, value));
+    let two = |value: &dyn Fn(usize) -> String| {
+        let list = quoted(PAYLOAD_BYTES / 2 - 20, value);
+        format!("{{\"c\":[{list}],\"d\":[{list}]}}")
+    };
+    let long_at = |n: usize| format!("{}@{}", "x".repeat(120), word(n));
+    for effect in ["allow", "deny"] {
+        let head = |text: &str| format!("[[allow]]\nroutes=['GET /a']\n[[{effect}]]\n{text}");
+        let with_routes = |when: &str, item: &dyn Fn(usize) -> String| {
+            let head = head(&format!("when={{{when}}}\nroutes=["));
+            let items = fill(RULES_BYTES - head.len() - 1, item);
+            head + &items + "]"
+        };
+        let many_rules = |rule: &dyn Fn(usize) -> String| {
+            let head = head("routes=['GET /']\n");
+            let rules = fill(RULES_BYTES - head.len(), |n| format!("[[{effect}]]\n{}", rule(n)));
+            head + &rules
+        };
+
+        // Values with two spellings.
+        let rules = with_routes("c='{x}'", &|_| "'ANY /{x}',".to_owned());
+        measure(format!("spellings: many routes, {effect}"), &rules, &one(&|n| format!("@{}", word(n))), "GET/a");
+        measure(format!("spellings: many routes, long values, {effect}"), &rules, &one(&long_at), "GET/a");
+        let rules = with_routes("c='{x}',d='{y}'", &|_| "'ANY /{x}/{y}',".to_owned());
+        measure(format!("spellings: two claims, {effect}"), &rules, &two(&|n| format!("@{}", word(n))), "GET/a");
+        for captures in [10, 100, 30_000] {
+            let route = format!("ANY /{}", "{x}".repeat(captures));
+            let rules = with_routes("c='{x}'", &|_| format!("'{route}',"));
+            measure(format!("spellings: {captures} captures in a route, {effect}"), &rules, &one(&long_at), "GET/a");
+        }
+
+        // A literal that is far longer than a resource.
+        let long = "l".repeat(90_000);
+        let short_first = format!(
+            "when={{c='{{x}}'}}\nroutes=['ANY /{{x}}']\n[[{effect}]]\nwhen={{c='{{x}}',d='{{y}}'}}\nroutes=['ANY /{{x}}/{{y}}/{long}']\n"
+        );
+        measure(format!("a route of 90,000 characters, {effect}"), &head(&short_first), &two(&|n| word(n)), "GET/a");
+
+        // A `*` in the middle.
+        for (segments, asked) in [(4, 1_500), (30, 1_500), (200, 1_500), (200, 8_000)] {
+            let route = format!("GET /*/{}{{x}}", "a/".repeat(segments));
+            let rules = head(&format!("when={{c='{{x}}'}}\nroutes=['{route}']\n"));
+            let path = format!("GET/{}", "a/".repeat(asked / 2));
+            measure(format!("a star, {segments} segments, asked {asked}, {effect}"), &rules, &one(&word), &path);
+        }
+        let rules = head("when={c='{x}'}\nroutes=['GET /*/{x}/*']\n");
+        for asked in ["b/".repeat(4_000), "/".repeat(8_000), "*/".repeat(4_000)] {
+            let name = format!("a star, a value and a star, asked {asked:.2}, {effect}");
+            measure(name, &rules, &one(&word), &format!("GET/{asked}"));
+        }
+
+        // Many captures in one pattern, all of them used; agreement of them.
+        for captures in [50, 300, 900] {
+            let names: Vec<_> = (0..captures).map(|n| format!("{{x{n}}}")).collect();
+            let (pattern, route) = (names.join(":"), names.concat());
+            let rules = many_rules(&|_| format!("when.c='{pattern}'\nroutes=['GET /{route}']\n"));
+            let value = |n: usize| format!("{}:{}", word(n), vec!["a"; captures - 1].join(":"));
+            measure(format!("{captures} captures, all used, {effect}"), &rules, &one(&value), "GET/a");
+            let rules = many_rules(&|_| format!("when={{c='{pattern}',d='{pattern}'}}\nroutes=['GET /{{x0}}']\n"));
+            measure(format!("{captures} captures that agree, {effect}"), &rules, &two(&value), "GET/a");
+            let rules = many_rules(&|_| format!("when={{c='{{y}}',d='{pattern}'}}\nroutes=['GET /{{y}}{route}']\n"));
+            measure(format!("{captures} captures combined, {effect}"), &rules, &two(&value), "GET/a");
+        }
+        let rules = many_rules(&|_| "when={c='{t}',d='{t}'}\nroutes=['GET /{t}']\n".to_owned());
+        measure(format!("1,000s of values that agree, {effect}"), &rules, &two(&word), "GET/a");
+        measure(
+            format!("1,000s of values that agree, escaped, {effect}"),
+            &rules,
+            &two(&|n| format!("\\u0061{}", word(n))),
+            "GET/a",
+        );
+        let rules = many_rules(&|n| format!("when={{c='{{t}}{}',d='{{t}}'}}\nroutes=['GET /{{t}}']\n", word(n % 36)));
+        measure(format!("values that agree a little, {effect}"), &rules, &two(&word), "GET/a");
+
+        // `all`.
+        for pattern in ["'{t}'", "'{t}#'", "'a'"] {
+            let list = fill(90_000, |_| format!("{pattern},"));
+            let route = if pattern.contains('t') { "GET /{t}" } else { "GET /x" };
+            let rules = head(&format!("when.c={{all=[{list}]}}\nroutes=['{route}']\n"));
+            measure(format!("all of many {pattern}, one value, {effect}"), &rules, r#"{"c":["b#","a"]}"#, "GET/a");
+            measure(format!("all of many {pattern}, {effect}"), &rules, &one(&word), "GET/a");
+        }
+        let list = fill(90_000, |n| format!("'{{{}}}',", "z".to_owned() + &word(n)));
+        let rules = head(&format!("when.c={{all=[{list}]}}\nroutes=['GET /x']\n"));
+        measure(format!("all of many captures, {effect}"), &rules, &one(&word), "GET/a");
+
+        // Separators.
+        for (length, text) in [(90_000, "s"), (90_000, "st"), (1_000, "s"), (10, "s"), (2, "s")] {
+            let separator = text.repeat(length / text.len());
+            let list = fill(95_000, |_| format!("'{{a}}{separator}x{{b}}',"));
+            let rules = head(&format!("routes=['GET /x']\nwhen.c=[{list}]\n"));
+            let name = format!("separators of {length} {text}, {effect}");
+            measure(format!("{name}, short values"), &rules, &one(&word), "GET/a");
+            measure(format!("{name}, long value"), &rules, &one(&|_| text.repeat(11_000 / text.len())), "GET/a");
+            measure(format!("{name}, values of 100"), &rules, &one(&|_| text.repeat(100)), "GET/a");
+        }
+
+        // Lists of patterns that are compared and do not match.
+        for pattern in ["{a}#", "#{a}", "{a}:{b}#", "{a}####", "#"] {
+            let list = fill(95_000, |_| format!("'{pattern}',"));
+            let rules = head(&format!("routes=['GET /x']\nwhen.c=[{list}]\n"));
+            measure(format!("compared with many {pattern}, {effect}"), &rules, &one(&word), "GET/a");
+            let few = one(&|n| format!("{}{}", "x".repeat(200), word(n)));
+            measure(format!("compared with many {pattern}, long values, {effect}"), &rules, &few, "GET/a");
+        }
+
+        // JSON Pointers.
+        let deep = format!("{{\"c\":{}1{}}}", "{\"a\":".repeat(120), "}".repeat(120));
+        let objects = fill(11_000, |_| "{\"a\":0},".to_owned());
+        let nested = fill(11_000, |_| "{\"a\":{\"a\":{}}},".to_owned());
+        let members = fill(11_000, |n| format!("\"{}\":0,", word(n)));
+        let numbers = fill(11_000, |_| "1,".to_owned());
+        let mixed = fill(11_000, |_| "\"\\n\",".to_owned());
+        let array = |list: &str| format!("{{\"c\":[{}]}}", list.trim_end_matches(','));
+        let inner = |list: &str| format!("{{\"c\":{{\"k\":[{}]}}}}", list.trim_end_matches(','));
+        for (name, payload) in [
+            ("deep", deep),
+            ("objects", array(&objects)),
+            ("objects within", inner(&objects)),
+            ("nested objects", array(&nested)),
+            ("nested objects within", inner(&nested)),
+            ("members", format!("{{\"c\":{{{}}}}}", members.trim_end_matches(','))),
+            ("numbers", array(&numbers)),
+            ("numbers within", inner(&numbers)),
+            ("mixed", array(&format!("{mixed}1"))),
+            ("mixed within", inner(&format!("{mixed}1"))),
+        ] {
+            for (kind, pointer) in [
+                ("elements", (|n| format!("/c/{n}")) as fn(usize) -> String),
+                ("members", |n| format!("/c/k/{n}")),
+                ("names", |n| format!("/c/{}", word(n))),
+                ("deep", |n| format!("/c{}", "/a".repeat(n % 120))),
+            ] {
+                let rules = many_rules(&|n| format!("when={{'{}'='x'}}\nroutes=['GET /']\n", pointer(n)));
+                measure(format!("pointers to {kind}, {name}, {effect}"), &rules, &payload, "GET/a");
+                let rules = many_rules(&|n| format!("when={{'{}'={{present=false}}}}\nroutes=['GET /']\n", pointer(n)));
+                measure(format!("pointers to absent {kind}, {name}, {effect}"), &rules, &payload, "GET/a");
+            }
+        }
+        let rules = many_rules(&|n| format!("when={{'/{}{}'='x'}}\nroutes=['GET /']\n", "a/".repeat(400), word(n)));
+        measure(format!("long pointers, {effect}"), &rules, "{}", "GET/a");
+        let rules = many_rules(&|_| "when.c='{x}'\nroutes=['GET /{x}']\n".to_owned());
+        measure(format!("arrays of numbers, {effect}"), &rules, &array(&fill(11_000, |n| format!("{n},"))), "GET/a");
+        measure(format!("mixed arrays, {effect}"), &rules, &array(&format!("{mixed}1")), "GET/a");
+
+        // Stages, APIs, `present`, denied twins.
+        let rules = many_rules(&|_| "stage='x'\nroutes=['ANY /']\n".to_owned());
+        measure(format!("rules of another stage, {effect}"), &rules, &one(&word), "GET/a");
+        let names = fill(90_000, |n| format!("'{}',", word(n)));
+        let rules = head(&format!("stage=[{names}'prod']\napi=['abcdef1234']\nroutes=['ANY /']\n"));
+        measure(format!("a list of stages, {effect}"), &rules, &one(&word), "GET/a");
+        let present = fill(90_000, |n| format!("{}={{present={}}},", word(n), n % 36 == 0));
+        let rules = head(&format!("when={{{}}}\nroutes=['ANY /']\n", present.trim_end_matches(',')));
+        measure(
+            format!("many present, {effect}"),
+            &rules,
+            &object(&fill(PAYLOAD_BYTES, |n| format!("\"{}\":1,", word(n)))),
+            "GET/a",
+        );
+        let rules = with_routes("c='{x}'", &|n| format!("'ANY /{}/{{x}}/',", word(n)));
+        measure(format!("twins, {effect}"), &rules, &one(&word), "GET/a");
+
+        // All budgets at once: pointers or comparisons, combinations, and long routes.
+        let deep = format!("{}1{}", "{\"a\":".repeat(120), "}".repeat(120));
+        let deep = fill(7_500, |_| format!("{deep},"));
+        let lists = quoted(2_000, &|n| format!("\\u0061{}", word(n)));
+        let payload = format!("{{\"o\":{{\"k\":[{}]}},\"c\":[{lists}],\"d\":[{lists}]}}", deep.trim_end_matches(','));
+        let pointers = |count| {
+            (0..count).map(|n| format!("[[{effect}]]\nwhen={{'/o/x{n}'='x'}}\nroutes=['GET /']\n")).collect::<String>()
+        };
+        let write = |star: &str| {
+            format!(
+                "[[{effect}]]\nwhen={{c='{{x}}',d='{{y}}'}}\nroutes=['ANY /{}/{{x}}/{star}{{y}}','ANY /{{x}}/{{y}}']\n",
+                "l".repeat(300)
+            )
+        };
+        for (name, rules, asked) in [
+            ("", pointers(70) + &write(""), "GET/a".to_owned()),
+            (", a star", pointers(70) + &write("*/"), format!("GET/{}", "l".repeat(1_500))),
+            (
+                ", other stages",
+                pointers(70) + &write("") + &fill(90_000, |_| "[[allow]]\nstage='x'\nroutes=['ANY /']\n".to_owned()),
+                "GET/a".to_owned(),
+            ),
+        ] {
+            let rules = head("routes=['GET /']\n") + &rules;
+            measure(format!("all budgets{name}, {effect}"), &rules, &payload, &asked);
+        }
     }
 }
 
