@@ -425,7 +425,10 @@ fn language(measure: Measure<'_>) {
         let lists = quoted(2_000, &|n| format!("\\u0061{}", word(n)));
         let payload = format!("{{\"o\":{{\"k\":[{}]}},\"c\":[{lists}],\"d\":[{lists}]}}", deep.trim_end_matches(','));
         let pointers = |count| {
-            (0..count).map(|n| format!("[[{effect}]]\nwhen={{'/o/x{n}'='x'}}\nroutes=['GET /']\n")).collect::<String>()
+            (0..count)
+                .map(|n| format!("[[{effect}]]\nwhen={{'/o/x{n}'='x'}}\nroutes=['GET /']\n"))
+                .collect::<Vec<_>>()
+                .concat()
         };
         let write = |star: &str| {
             format!(
