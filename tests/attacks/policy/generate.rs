@@ -212,8 +212,15 @@ fn rule() -> impl Strategy<Value = Rule> {
             let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
             let mut known: Vec<&str> = Vec::new();
             let mut when = Vec::new();
-            for (claim, (condition, captures)) in claims.into_iter().zip(conditions) {
+            for (claim, (mut condition, captures)) in claims.into_iter().zip(conditions) {
                 known.extend(captures);
+                if let (true, Condition::Any(patterns) | Condition::All(patterns)) = (claim == "scopes", &mut condition)
+                {
+                    // No scope has a blank.
+                    for pattern in patterns {
+                        *pattern = pattern.replace(' ', ":");
+                    }
+                }
                 when.push((claim.to_owned(), condition));
             }
             let routes = routes.into_iter().map(|parts| route(&known, parts)).collect();
@@ -266,7 +273,9 @@ fn pattern(names: &[&str], (before, between, after, reversed): PatternParts) -> 
         pattern.extend(["{", name, "}"]);
     }
     pattern.push_str(&after);
-    if pattern.is_empty() { "acme".to_owned() } else { pattern }
+    // The language accepts no empty pattern, and no blank at its ends.
+    let pattern = pattern.trim();
+    if pattern.is_empty() { "acme".to_owned() } else { pattern.to_owned() }
 }
 
 /// A method, the pieces of each segment, or none for a wildcard, and the end of the path.
@@ -293,8 +302,16 @@ fn route(known: &[&str], (method, segments, end): RouteParts) -> String {
                 segment.extend(["{", index.get::<&str>(known), "}"]);
             }
         }
-        // The language accepts neither of these.
-        if matches!(segment.as_str(), "" | "." | "..") { "a".to_owned() } else { segment }
+        // The language accepts none of these.
+        let is_like_express =
+            segment.strip_prefix(':').is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic()));
+        if matches!(segment.as_str(), "" | "." | "..") {
+            "a".to_owned()
+        } else if is_like_express {
+            format!("a{segment}")
+        } else {
+            segment
+        }
     };
     let mut path = segments.into_iter().map(|parts| format!("/{}", segment(parts))).collect::<Vec<_>>().concat();
     path.push_str(end);
