@@ -687,7 +687,7 @@ struct Refused {
 const REFUSED: [Refused; 34] = [
     Refused {
         bad: "[[allow]]\nroutes = ['ANY /*']\n[[deny]]\nwhen = { groups = 'SUSPENDED-*' }\nroutes = ['ANY /*']",
-        mistakes: "line 4: `when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture: \"SUSPENDED-{any}\"",
+        mistakes: "line 4: `when.groups` pattern `SUSPENDED-*` has a `*`, and values are compared whole; for any text, write a capture, such as \"SUSPENDED-{any}\"",
         good: "[[allow]]\nroutes = ['ANY /*']\n[[deny]]\nwhen = { groups = 'SUSPENDED-{any}' }\nroutes = ['ANY /*']",
     },
     Refused {
@@ -697,7 +697,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nwhen = { groups = { all = ['A', 'B*'] } }\nroutes = ['GET /a']",
-        mistakes: "line 2: `when.groups` pattern `B*` has a `*`, and values are compared whole; for any text, write a capture: \"B{any}\"",
+        mistakes: "line 2: `when.groups` pattern `B*` has a `*`, and values are compared whole; for any text, write a capture, such as \"B{any}\"",
         good: "[[allow]]\nwhen = { groups = { all = ['A', 'B{any}'] } }\nroutes = ['GET /a']",
     },
     Refused {
@@ -908,7 +908,7 @@ routes = 'ANY /*'
 ";
     let mistakes = [
         "line 2: the claim `scope` is not a name that can be used; write `scopes`, which is `scp` or else `scope`",
-        "line 2: `when.groups` pattern `B*` has a `*`, and values are compared whole; for any text, write a capture: \"B{any}\"",
+        "line 2: `when.groups` pattern `B*` has a `*`, and values are compared whole; for any text, write a capture, such as \"B{any}\"",
         "line 3: the route `GET /a//b` has an empty segment; write one `/` between two segments",
         "line 3: the route `FETCH /c` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY",
         "line 5: the rule has no `routes`; expected one `METHOD /path` or more",

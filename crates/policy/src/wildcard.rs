@@ -1,5 +1,7 @@
 //! IAM's wildcards.
 
+use std::cmp::Ordering;
+
 /// Whether an IAM resource pattern matches: `*` is any number of any characters, slashes included;
 /// `?` is exactly one character.
 ///
@@ -89,8 +91,11 @@ pub(super) fn overlap(pattern: &str, resource: &str) -> bool {
     let (start, resource_has_star) = before_star(resource);
     let (pattern_start, pattern_has_star) = before_star(pattern);
     let (length, pattern_length) = (start.chars().count(), pattern_start.chars().count());
-    let is_same_length = length == pattern_length;
-    let can_be_as_long = is_same_length || if length < pattern_length { resource_has_star } else { pattern_has_star };
+    let can_be_as_long = match length.cmp(&pattern_length) {
+        Ordering::Less => resource_has_star,
+        Ordering::Equal => true,
+        Ordering::Greater => pattern_has_star,
+    };
     let end = resource.rsplit_once('*').map_or("", |(_, end)| end);
     let ends_alike = pattern_has_star || pattern_start.chars().rev().zip(end.chars().rev()).all(is_same);
     can_be_as_long && ends_alike && pattern_start.chars().zip(start.chars()).all(is_same)
@@ -139,8 +144,8 @@ mod tests {
         assert_eq!(text.len(), 1_000_000);
         let mut asked = Asked::new(&text);
         let answers: Vec<_> =
-            ["GET/*/x", "GET/b", "GET/*/y", "GET/*/x", "GET/*"].map(|it| asked.is_covered_by(it)).into();
-        assert_eq!(answers, [true, false, false, false, true]);
+            ["GET/*/x", "GET/b", "GET/*/x", "GET/*/x", "GET/*"].map(|it| asked.is_covered_by(it)).into();
+        assert_eq!(answers, [true, false, true, false, true]);
     }
 
     #[test]
