@@ -1,7 +1,7 @@
 //! `cargo bench -p okta-authorizer-policy`: the CPU time of the policy of two ordinary tokens, and
 //! a search for the token and the rules file that cost most.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a bench panics")]
+#![expect(clippy::unwrap_used, reason = "a bench panics")]
 
 use std::{fmt::Write, hint::black_box, time::Instant};
 
@@ -35,7 +35,8 @@ fn main() {
         if part.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             return;
         }
-        let Ok(rules) = Rules::parse(rules) else { panic!("{name}: {rules:.300}") };
+        // Some are refused by now, because they cost too much.
+        let Ok(rules) = Rules::parse(rules) else { return };
         count += 1;
         // Only what is near the top is measured again, because other programs disturb.
         let once = microseconds(&rules, claims, asked, 1_048_576, 1);

@@ -160,9 +160,9 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     // The resources that cover the request come first, the others fill what is left.
     let mut allowed_by = None;
     let mut places = Vec::with_capacity(grants.allow.len());
-    for ((allow, rule), (length, has_wildcard)) in grants.allow.iter().zip(grants.allow.sizes()) {
+    for (allow, rule) in grants.allow.iter() {
         let covers = coverage.is_covered_by(allow);
-        let is_kept = covers && budget.spend(length, has_wildcard);
+        let is_kept = covers && budget.spend(allow.len(), allow.contains('*'));
         if is_kept {
             allowed_by = Some(allowed_by.map_or(rule, |first| rule.min(first)));
         }
@@ -216,8 +216,7 @@ fn stage_prefix(requested: &MethodArn) -> String {
 
 /// The guard that the granted resources need. `None` if none of them has a `*`.
 fn path_guard(grants: &Grants<'_>) -> Option<PathGuard> {
-    let with_wildcard = grants.allow.iter().zip(grants.allow.sizes()).filter(|(_, (_, has_wildcard))| *has_wildcard);
-    let guards = with_wildcard.map(|((resource, _), _)| match resource.split_once('*') {
+    let guards = grants.allow.with_wildcard().map(|resource| match resource.split_once('*') {
         Some((_, "")) => PathGuard::Usual,
         _ => PathGuard::WithEnd,
     });

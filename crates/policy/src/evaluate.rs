@@ -7,7 +7,7 @@ use crate::{
     method_arn::MethodArn,
     pattern::{Match, Pattern},
     route::{Route, USABLE, has_one_spelling, is_usable},
-    rules::{Condition, Effect, Rule, RuleName, Rules, Test},
+    rules::{Condition, Effect, Rule, RuleName, Rules, Test, Use},
     wildcard::Asked,
     work::{MAX_BINDINGS, MAX_ROUTES, Work},
 };
@@ -69,6 +69,11 @@ impl<'r> Resources<'r> {
     /// is only the start.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'r RuleName)> + Clone {
         self.list.iter().map(|resource| (resource.text(&self.text), resource.rule))
+    }
+
+    /// The same for the routes that have a `*`.
+    pub(super) fn with_wildcard(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().filter(|resource| resource.has_wildcard).map(|resource| resource.text(&self.text))
     }
 
     /// The length of each route, and whether it has a `*`.
@@ -296,7 +301,7 @@ impl<'a> RuleEvaluation<'a> {
         if ways.is_empty() && self.lost() == 0 {
             return Some(Failed::NoAgreement);
         }
-        if !self.rule.shared_captures.is_empty() {
+        if self.rule.has_shared_captures {
             for way in &mut ways {
                 way.bindings.retain(|(capture, _)| self.rule.has_in_route(capture));
             }
@@ -335,7 +340,7 @@ impl<'a> RuleEvaluation<'a> {
         work: &mut Work,
     ) -> Vec<Way<'a>> {
         let unusable = |reason| UnusableValue { claim: &condition.claim, reason };
-        let (patterns, texts) = match (&condition.test, values.get(&condition.claim_name, work)) {
+        let (patterns, uses, texts) = match (&condition.test, values.get(&condition.claim_name, work)) {
             (_, Err(Unread::NoWork)) => {
                 self.overflow += 1;
                 return Vec::new();
@@ -344,19 +349,19 @@ impl<'a> RuleEvaluation<'a> {
                 let is_present = !matches!(read, Ok(None));
                 return if is_present == *expected { vec![Way::NOTHING_BOUND] } else { Vec::new() };
             }
-            (Test::AnyOf(_), Ok(None)) => return Vec::new(),
-            (Test::AnyOf(_), Err(Unread::UnsupportedType)) => {
+            (Test::AnyOf(..), Ok(None)) => return Vec::new(),
+            (Test::AnyOf(..), Err(Unread::UnsupportedType)) => {
                 self.unusable.push(unusable(UnsupportedClaimType.into()));
                 return Vec::new();
             }
-            (Test::AnyOf(patterns), Ok(Some(texts))) => (patterns, texts),
+            (Test::AnyOf(patterns, uses), Ok(Some(texts))) => (patterns, uses, texts),
         };
         let mut ways = Vec::new();
         for text in texts {
             let read = match text {
-                Cow::Borrowed(text) => read(patterns, text, work).map(|read| Some(self.way(read?, Cow::Borrowed))),
+                Cow::Borrowed(text) => read(patterns, text, work).map(|read| Some(way(&read?, uses, Cow::Borrowed))),
                 Cow::Owned(text) => {
-                    read(patterns, text, work).map(|read| Some(self.way(read?, |part| Cow::Owned(part.to_owned()))))
+                    read(patterns, text, work).map(|read| Some(way(&read?, uses, |part| Cow::Owned(part.to_owned()))))
                 }
             };
             match read {
@@ -379,15 +384,6 @@ impl<'a> RuleEvaluation<'a> {
         ways.sort_unstable();
         ways.dedup();
         ways
-    }
-
-    /// `to_value` makes a captured part the value of a binding.
-    fn way<'v>(&self, captured: Captured<'a, 'v>, to_value: impl Fn(&'v str) -> Cow<'a, str>) -> Way<'a> {
-        let rule = self.rule;
-        let is_usable = captured.iter().all(|(name, part)| !rule.has_in_route(name) || is_usable(part));
-        let is_kept = |name: &str| rule.has_in_route(name) || rule.shared_captures.contains(name);
-        let kept = captured.into_iter().filter(|(name, _)| is_kept(name));
-        Way { bindings: kept.map(|(name, part)| (name, to_value(part))).collect(), is_usable }
     }
 
     /// Combines each way with each of `matched` that agrees on the captures of both.
@@ -447,7 +443,7 @@ impl<'a> Way<'a> {
     }
 }
 
-impl<'a> RuleEvaluation<'a> {
+impl RuleEvaluation<'_> {
     /// The rule's name.
     #[must_use]
     pub fn name(&self) -> &RuleName {
@@ -483,22 +479,6 @@ impl<'a> RuleEvaluation<'a> {
                 route.write_spelling(&mut resource, number, value);
                 resource
             })
-        })
-    }
-
-    #[inline]
-    fn spelling_count(&self, route: &Route, bindings: &Bindings<'_>) -> usize {
-        if self.has_spellings { route.spelling_count(|index| value_at(bindings, index)) } else { 1 }
-    }
-
-    /// Each route with each of its bindings. The routes are sorted, and so are the bindings. So
-    /// routes that start alike come together for each of the bindings, because the list of their
-    /// resources is mostly sorted then. A route without captures is the same with all bindings.
-    fn bound_routes(&self) -> impl Iterator<Item = (&Route, &Bindings<'a>)> {
-        self.rule.routes.chunk_by(Route::starts_like).flat_map(|routes| {
-            let has_capture = routes.first().is_some_and(Route::has_capture);
-            let bindings = self.bindings.iter().take(if has_capture { usize::MAX } else { 1 });
-            bindings.flat_map(move |one| routes.iter().map(move |route| (route, one)))
         })
     }
 
@@ -540,50 +520,63 @@ struct Writer<'w, 'r, 't> {
 impl Writer<'_, '_, '_> {
     /// Appends all routes until there is no room or no work left. Returns how many are left out; of
     /// routes that it does not come to, only one spelling counts.
+    ///
+    /// The routes are sorted, and so are the bindings. So routes that start alike are written
+    /// together for each of the bindings, because the list is mostly sorted then. A route without
+    /// captures is the same with all bindings.
     fn write_all(mut self, evaluation: &RuleEvaluation<'_>) -> usize {
-        for (seen, (route, bindings)) in evaluation.bound_routes().enumerate() {
-            if !self.write(evaluation, route, bindings) {
-                return self.left_out.saturating_add(evaluation.bound_route_count - seen);
+        let mut remaining = evaluation.bound_route_count;
+        for routes in evaluation.rule.routes.chunk_by(Route::starts_like) {
+            let has_capture = routes.first().is_some_and(Route::has_capture);
+            for bindings in evaluation.bindings.iter().take(if has_capture { usize::MAX } else { 1 }) {
+                for route in routes {
+                    let has_work = if evaluation.has_spellings {
+                        self.write_spellings(route, bindings)
+                    } else {
+                        self.push(route, |text| route.write(text, |index| value_at(bindings, index)), |_, _| true)
+                    };
+                    if !has_work {
+                        return self.left_out.saturating_add(remaining);
+                    }
+                    remaining -= 1;
+                }
             }
         }
         self.left_out
     }
 
     /// Appends all spellings of one route. Returns `false` if there is not enough work.
-    #[inline]
-    fn write(&mut self, evaluation: &RuleEvaluation<'_>, route: &Route, bindings: &Bindings<'_>) -> bool {
+    fn write_spellings(&mut self, route: &Route, bindings: &Bindings<'_>) -> bool {
         let value = |index| value_at(bindings, index);
-        let has_spellings = evaluation.has_spellings;
-        if has_spellings && !self.work.spell(route.piece_count()) {
+        self.work.spell(route.piece_count())
+            && (0..route.spelling_count(value))
+                .all(|number| self.push(route, |text| route.write_spelling(text, number, value), Work::encode))
+    }
+
+    /// Appends what `write` appends to the text, if there is room. Returns `false` if there is not
+    /// enough work, for which `pay` pays as well.
+    #[inline]
+    fn push(
+        &mut self,
+        route: &Route,
+        write: impl FnOnce(&mut String),
+        pay: impl FnOnce(&mut Work, &str) -> bool,
+    ) -> bool {
+        if !self.work.look_at(route.piece_count()) {
             return false;
         }
-        for number in 0..evaluation.spelling_count(route, bindings) {
-            if !self.work.look_at(route.piece_count()) {
+        // Beyond the bound, one route that covers the request is enough.
+        let (count, mut has_work) = (self.list.len(), true);
+        let is_kept = self.list.push(self.name, route.has_wildcard(), write, |resource| {
+            has_work = pay(self.work, resource);
+            if !has_work || count > MAX_ROUTES || (count == MAX_ROUTES && !self.asked.is_covered_by(resource)) {
                 return false;
             }
-            let write = |text: &mut String| {
-                if has_spellings {
-                    route.write_spelling(text, number, value);
-                } else {
-                    route.write(text, value);
-                }
-            };
-            // Beyond the bound, one route that covers the request is enough.
-            let (count, mut has_work) = (self.list.len(), true);
-            let is_kept = self.list.push(self.name, route.has_wildcard(), write, |resource| {
-                has_work = !has_spellings || self.work.encode(resource);
-                if !has_work || count > MAX_ROUTES || (count == MAX_ROUTES && !self.asked.is_covered_by(resource)) {
-                    return false;
-                }
-                has_work = self.work.write(resource);
-                has_work
-            });
-            if !has_work {
-                return false;
-            }
-            self.left_out += usize::from(!is_kept);
-        }
-        true
+            has_work = self.work.write(resource);
+            has_work
+        });
+        self.left_out += usize::from(has_work && !is_kept);
+        has_work
     }
 }
 
@@ -592,8 +585,23 @@ fn value_at<'b>(bindings: &'b Bindings<'_>, index: usize) -> &'b str {
     bindings.get(index).map_or("", |(_, value)| value.as_ref())
 }
 
-/// The captured parts of a value, sorted by the captures' names.
-type Captured<'p, 'v> = Vec<(&'p str, &'v str)>;
+/// How a pattern reads a value: the captured parts, in the order of the pattern.
+struct Reading<'p, 'v> {
+    pattern: &'p Pattern,
+    parts: Vec<&'v str>,
+}
+
+/// The bindings that are needed. `to_value` makes a captured part the value of a binding.
+fn way<'a, 'v>(read: &Reading<'a, 'v>, uses: &[Use], to_value: impl Fn(&'v str) -> Cow<'a, str>) -> Way<'a> {
+    let mut way = Way { bindings: Vec::with_capacity(uses.len()), is_usable: true };
+    for ((name, part), needed) in read.pattern.named(&read.parts).zip(uses) {
+        way.is_usable &= *needed != Use::Route || is_usable(part);
+        if *needed != Use::Nothing {
+            way.bindings.push((name, to_value(part)));
+        }
+    }
+    way
+}
 
 /// Why a value could not be read.
 enum ReadError {
@@ -607,8 +615,8 @@ fn read<'p, 'v>(
     patterns: &'p [Pattern],
     value: &'v str,
     work: &mut Work,
-) -> Result<Option<Captured<'p, 'v>>, ReadError> {
-    let mut read: Option<Captured<'p, 'v>> = None;
+) -> Result<Option<Reading<'p, 'v>>, ReadError> {
+    let mut read: Option<Reading<'p, 'v>> = None;
     for pattern in patterns {
         if !work.compare(pattern.capture_count()) {
             return Err(ReadError::NoWork);
@@ -622,11 +630,11 @@ fn read<'p, 'v>(
             Match::Ambiguous => return Err(ReadError::Ambiguous),
             Match::Yes(parts) => parts,
         };
-        let captured = pattern.named(&parts);
-        if read.as_ref().is_some_and(|earlier| *earlier != captured) {
+        let is_other = |earlier: &Reading<'p, 'v>| !earlier.pattern.named(&earlier.parts).eq(pattern.named(&parts));
+        if read.as_ref().is_some_and(is_other) {
             return Err(ReadError::Ambiguous);
         }
-        read = Some(captured);
+        read = Some(Reading { pattern, parts });
     }
     Ok(read)
 }

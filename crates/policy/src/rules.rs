@@ -101,8 +101,8 @@ pub(super) struct Rule {
     /// The captures that occur in a route, in the order in which `when` binds them. The routes name
     /// them by their place in this list.
     pub(super) route_captures: Vec<String>,
-    /// The captures that are in several conditions.
-    pub(super) shared_captures: BTreeSet<String>,
+    /// Whether a capture is in several conditions.
+    pub(super) has_shared_captures: bool,
 }
 
 /// A condition on one claim.
@@ -116,10 +116,22 @@ pub(super) struct Condition {
 
 #[derive(Debug, Clone)]
 pub(super) enum Test {
-    /// A value matches one of these patterns. They bind the same captures. Never empty.
-    AnyOf(Vec<Pattern>),
+    /// A value matches one of these patterns. They bind the same captures. Never empty. The list says
+    /// for each capture, in the order of their names, what it is needed for.
+    AnyOf(Vec<Pattern>, Vec<Use>),
     /// The claim is there, or is not there.
     Present(bool),
+}
+
+/// What a captured value is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It only has to match.
+    Nothing,
+    /// It must agree with another condition.
+    Agreement,
+    /// It is in a route.
+    Route,
 }
 
 impl Rules {
@@ -175,7 +187,7 @@ impl Condition {
     /// All patterns of a list bind the same captures, so those of the first one are enough.
     fn captures(&self) -> impl Iterator<Item = &str> {
         let first = match &self.test {
-            Test::AnyOf(patterns) => patterns.first(),
+            Test::AnyOf(patterns, _) => patterns.first(),
             Test::Present(_) => None,
         };
         first.into_iter().flat_map(Pattern::captures)
@@ -326,7 +338,7 @@ impl<'t> Reader<'t> {
             let reason = format!("the rule has {} captures; at most {MAX_CAPTURES} are accepted", captures.len());
             self.error(span.clone(), &reason);
         }
-        let mut shared_captures = BTreeSet::new();
+        let mut shared_captures: BTreeSet<String> = BTreeSet::new();
         let mut route_captures: Vec<String> = Vec::new();
         let texts = if let Some(item) = routes {
             self.route_texts(item)
@@ -359,9 +371,21 @@ impl<'t> Reader<'t> {
             routes.extend(other_ends);
         }
         let name = RuleName { line, effect, name };
+        let has_shared_captures = !shared_captures.is_empty();
+        let use_of = |capture: &str| match capture {
+            _ if route_captures.iter().any(|other| other == capture) => Use::Route,
+            _ if shared_captures.contains(capture) => Use::Agreement,
+            _ => Use::Nothing,
+        };
+        for condition in &mut when {
+            let uses: Vec<_> = condition.captures().collect::<BTreeSet<_>>().into_iter().map(use_of).collect();
+            if let Test::AnyOf(_, all) = &mut condition.test {
+                *all = uses;
+            }
+        }
         // In this order, most of the policy's resources are sorted when they are made.
         routes.sort();
-        let rule = Rule { name, apis, stages, when, routes, route_captures, shared_captures };
+        let rule = Rule { name, apis, stages, when, routes, route_captures, has_shared_captures };
         (self.errors.len() == errors_before).then_some(rule)
     }
 
@@ -467,7 +491,7 @@ impl<'t> Reader<'t> {
             if self.errors.len() == errors_before {
                 self.check_same_captures(&what, item.span(), &patterns);
             }
-            return if patterns.is_empty() { Vec::new() } else { vec![Test::AnyOf(patterns)] };
+            return if patterns.is_empty() { Vec::new() } else { vec![Test::AnyOf(patterns, Vec::new())] };
         };
         let mut entries = table.iter();
         let (Some((key, inner)), None) = (entries.next(), entries.next()) else {
@@ -476,7 +500,7 @@ impl<'t> Reader<'t> {
         };
         match (key.get_ref().as_ref(), inner.get_ref()) {
             ("all", DeValue::Array(_)) => {
-                self.patterns(claim, inner).into_iter().map(|pattern| Test::AnyOf(vec![pattern])).collect()
+                self.patterns(claim, inner).into_iter().map(|pattern| Test::AnyOf(vec![pattern], Vec::new())).collect()
             }
             ("all", other) => {
                 let found = a(other.type_str());
