@@ -996,13 +996,18 @@ mod tests {
         let claims = ["a", "b", "c", "d", "e", "f"];
         let when = claims.map(|claim| format!("{claim} = '{{n}}{claim}'")).join(", ");
         let toml = format!("[[allow]]\nwhen = {{ {when} }}\nroutes = ['GET /a']\n");
-        let omitted = |count: usize| {
-            let values = |claim| serde_json::to_string(&(0..count).map(|n| format!("{n}{claim}")).collect::<Vec<_>>());
+        let omitted = |count: usize, first_of_f: usize| {
+            let values = |claim: &str| {
+                let first = if claim == "f" { first_of_f } else { 0 };
+                serde_json::to_string(&(first..first + count).map(|n| format!("{n}{claim}")).collect::<Vec<_>>())
+            };
             let members = claims.map(|claim| format!("\"{claim}\":{}", values(claim).unwrap())).join(",");
             grants(&toml, &members).omitted
         };
         // Of 150,000 steps, each of the five joins takes 24 for each value to compare, and 12 to combine.
-        assert_eq!((omitted(833), omitted(840), omitted(900)), (0, 100, 900));
+        assert_eq!((omitted(833, 0), omitted(840, 0), omitted(900, 0)), (0, 100, 900));
+        // Nothing agrees, but that is not known if the last join cannot be paid.
+        assert_eq!((omitted(833, 5_000), omitted(900, 5_000)), (0, 900));
     }
 
     #[test]
