@@ -651,7 +651,7 @@ mod tests {
             (
                 "POLICY_FILE",
                 "/opt/bad.toml",
-                "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` has the path `a`, which does not start with `/`; write the path without scheme and host",
+                "names `/opt/bad.toml`, which is wrong in line 2: the route `GET a` has the path `a`, which does not start with `/`; write `/a`",
             ),
             ("API_KEY_CLAIM", "cid,uid", "has a comma"),
             ("API_KEY_CLAIM", "\"cid\"", "has a quotation mark"),

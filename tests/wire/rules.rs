@@ -717,7 +717,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nwhen = { groups = 'A', groups = 'B' }\nroutes = ['GET /a']",
-        mistakes: "line 2: duplicate key; if all of several values are needed, write { all = [\"A\", \"B\"] }",
+        mistakes: "line 2: a name is there twice; if all of several values of a claim are needed, write { all = [\"A\", \"B\"] }",
         good: "[[allow]]\nwhen = { groups = { all = ['A', 'B'] } }\nroutes = ['GET /a']",
     },
     Refused {
@@ -762,7 +762,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nroutes = ['GET  /a']",
-        mistakes: "line 2: the route `GET  /a` has white space besides the one space after the method; write white space in a path as %20",
+        mistakes: "line 2: the route `GET  /a` has more white space than the one space after the method; write one route in each string, and %20 for a space in a path",
         good: "[[allow]]\nroutes = ['GET /a%20']",
     },
     Refused {
@@ -782,7 +782,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nroutes = ['GET /orders/{id}']",
-        mistakes: "line 2: the route `GET /orders/{id}` uses `{id}`, which no pattern in `when` captures",
+        mistakes: "line 2: the route `GET /orders/{id}` uses `{id}`, which no pattern in `when` captures; for any value write `*`, or capture it, such as uid = \"{id}\"",
         good: "[[allow]]\nwhen = { orders = '{id}' }\nroutes = ['GET /orders/{id}']",
     },
     Refused {

@@ -52,7 +52,7 @@ mod tests {
         let toml = "[[deny]]\nroutes = [\"GET /{x}\"]\n\n[[allow]]\nroute = []\nroutes = [\"FETCH /a\"]\n";
         assert_eq!(
             parse("policy.toml", toml).unwrap_err(),
-            "error: the route `GET /{x}` uses `{x}`, which no pattern in `when` captures
+            "error: the route `GET /{x}` uses `{x}`, which no pattern in `when` captures; for any value write `*`, or capture it, such as uid = \"{x}\"
  --> policy.toml:2:11
   |
 2 | routes = [\"GET /{x}\"]

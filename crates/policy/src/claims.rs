@@ -39,6 +39,10 @@ pub(super) enum ClaimNameError {
     Empty,
     #[error("is not a name that can be used; write `scopes`, which is `scp` or else `scope`")]
     Scope,
+    #[error(
+        "is one name; a claim inside of a claim is a JSON Pointer, such as \"/app/roles\", and a `/` in a name is \"~1\" there"
+    )]
+    OneName,
     #[error("is a key of a rule, and belongs beside `when`; if there is a claim of this name, write \"/{0}\"")]
     KeyOfRule(String),
     #[error("has an empty part or a `*`, and a JSON Pointer names each member (RFC 6901)")]
@@ -52,9 +56,17 @@ impl ClaimName {
         match text {
             "" => Err(ClaimNameError::Empty),
             "scopes" => Ok(Self::Scopes),
-            "scp" | "scope" | "/scp" | "/scope" => Err(ClaimNameError::Scope),
+            _ if ["scopes", "scp", "scope"].contains(&text.trim_start_matches('/').to_ascii_lowercase().as_str())
+                && text != "/scopes" =>
+            {
+                Err(ClaimNameError::Scope)
+            }
             "stage" | "api" | "routes" => Err(ClaimNameError::KeyOfRule(text.to_owned())),
             _ => match text.strip_prefix('/') {
+                // The name of a claim can be a URL.
+                None if text.starts_with("$.") || text.contains('/') && !text.contains("://") => {
+                    Err(ClaimNameError::OneName)
+                }
                 None => Ok(Self::Member(text.to_owned())),
                 Some(path) if path.split('/').any(|part| matches!(part, "" | "*")) => Err(ClaimNameError::Part),
                 Some(path) => {
@@ -272,7 +284,13 @@ mod tests {
         for (name, parsed) in [
             ("scopes", Ok(ClaimName::Scopes)),
             ("groups", Ok(ClaimName::Member("groups".to_owned()))),
-            ("a/b~", Ok(ClaimName::Member("a/b~".to_owned()))),
+            ("https://x.org/a~", Ok(ClaimName::Member("https://x.org/a~".to_owned()))),
+            ("app.roles", Ok(ClaimName::Member("app.roles".to_owned()))),
+            ("app/roles", Err(ClaimNameError::OneName)),
+            ("$.app.roles", Err(ClaimNameError::OneName)),
+            ("Scopes", Err(ClaimNameError::Scope)),
+            ("SCP", Err(ClaimNameError::Scope)),
+            ("scope2", Ok(ClaimName::Member("scope2".to_owned()))),
             ("/", Err(ClaimNameError::Part)),
             ("/app/", Err(ClaimNameError::Part)),
             ("/app/*/role", Err(ClaimNameError::Part)),

@@ -18,6 +18,8 @@ pub(super) enum PatternError {
     StrayBrace,
     #[error("has the capture `{{{0}}}`; a capture's name has letters, digits and _, and starts with a letter")]
     BadName(String),
+    #[error("has the invisible character U+{:04X}; remove it", u32::from(*.0))]
+    Invisible(char),
     #[error("has white space at its start or end, and values are compared whole; remove it")]
     Blank,
     #[error("has a `*`, and values are compared whole; {0}")]
@@ -82,6 +84,9 @@ pub(super) enum Match<'v> {
 
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        if let Some(invisible) = text.chars().find(|character| is_invisible(*character)) {
+            return Err(PatternError::Invisible(invisible));
+        }
         if text.trim() != text {
             return Err(PatternError::Blank);
         }
@@ -154,6 +159,12 @@ impl Pattern {
             }
         }
     }
+}
+
+/// Control characters, and some that have no width or change the direction.
+fn is_invisible(character: char) -> bool {
+    let ranges = ['\u{ad}'..='\u{ad}', '\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{2064}'];
+    character.is_control() || character == '\u{feff}' || ranges.iter().any(|range| range.contains(&character))
 }
 
 /// Finds what is common in regular expressions, and rare in the name of a group.
@@ -337,6 +348,12 @@ mod tests {
     fn an_error_says_what_is_wrong_with_a_pattern() {
         for (pattern, error) in [
             ("", PatternError::Empty),
+            ("STA\u{ad}FF", PatternError::Invisible('\u{ad}')),
+            ("a\u{200b}", PatternError::Invisible('\u{200b}')),
+            ("a\u{202e}b", PatternError::Invisible('\u{202e}')),
+            ("\u{2060}a", PatternError::Invisible('\u{2060}')),
+            ("\u{feff}a", PatternError::Invisible('\u{feff}')),
+            ("a\tb", PatternError::Invisible('\t')),
             (" a", PatternError::Blank),
             ("a\u{a0}", PatternError::Blank),
             ("a*b*", PatternError::Wildcard("for any text, write a capture, such as \"team-{name}\"".to_owned())),

@@ -34,9 +34,15 @@ enum RoutePiece {
 pub(super) enum RouteError {
     #[error("has no method; write a method, one space and the path, such as `GET /orders`")]
     NoMethod,
-    #[error("has white space besides the one space after the method; write white space in a path as %20")]
+    #[error(
+        "has more white space than the one space after the method; write one route in each string, and %20 for a space in a path"
+    )]
     WhiteSpace,
+    #[error("has the white space U+{:04X}; write a normal space", u32::from(*.0))]
+    OddSpace(char),
     #[error("has the path `{0}`, which does not start with `/`; write the path without scheme and host")]
+    Url(String),
+    #[error("has the path `{0}`, which does not start with `/`; write `/{0}`")]
     NoSlash(String),
     #[error("has the method `{0}`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY")]
     Method(String),
@@ -52,7 +58,9 @@ pub(super) enum RouteError {
     Proxy(String),
     #[error("has `{0}` in its path; expected letters, digits and - . _ ~ @ + = , : ! & ' ( ) ; or %XX")]
     Character(char),
-    #[error("uses `{{{0}}}`, which no pattern in `when` captures")]
+    #[error(
+        "uses `{{{0}}}`, which no pattern in `when` captures; for any value write `*`, or capture it, such as uid = \"{{{0}}}\""
+    )]
     UnknownCapture(String),
     #[error("has the segment `{0}`; a capture is written `{{name}}`, and any segment is `*`")]
     Colon(String),
@@ -67,7 +75,10 @@ pub(super) enum RouteError {
 impl Route {
     /// Parses a route of a rule with these captures and stages.
     pub(super) fn parse(text: &str, captures: &[&str], stages: &[String]) -> Result<Vec<Self>, RouteError> {
-        if text.chars().filter(|character| character.is_whitespace()).count() > 1 || text.contains('\t') {
+        if let Some(odd) = text.chars().find(|character| character.is_whitespace() && *character != ' ') {
+            return Err(RouteError::OddSpace(odd));
+        }
+        if text.bytes().filter(|byte| *byte == b' ').count() > 1 {
             return Err(RouteError::WhiteSpace);
         }
         let (method, path) = text.split_once(' ').ok_or(RouteError::NoMethod)?;
@@ -75,7 +86,9 @@ impl Route {
         if methods.is_empty() {
             return Err(RouteError::Method(method.to_owned()));
         }
-        let segments = path.strip_prefix('/').ok_or_else(|| RouteError::NoSlash(path.to_owned()))?;
+        let segments = path.strip_prefix('/').ok_or_else(|| {
+            if path.contains("://") { RouteError::Url(path.to_owned()) } else { RouteError::NoSlash(path.to_owned()) }
+        })?;
         check_segments(segments)?;
         let length_and_captures = |(length, captures), piece: &Piece| match piece {
             Piece::Literal(text) => (length + text.len(), captures),
@@ -465,8 +478,9 @@ mod tests {
             ("", RouteError::NoMethod),
             ("GET", RouteError::NoMethod),
             ("GET a", slash("a")),
-            ("GET https://x/a", slash("https://x/a")),
-            ("GET\t/a", RouteError::WhiteSpace),
+            ("GET https://x/a", RouteError::Url("https://x/a".to_owned())),
+            ("GET\t/a", RouteError::OddSpace('\t')),
+            ("GET\u{a0}/a", RouteError::OddSpace('\u{a0}')),
             ("GET  /a", RouteError::WhiteSpace),
             ("GET *", slash("*")),
             ("/a", RouteError::NoMethod),
@@ -509,6 +523,11 @@ mod tests {
         ] {
             assert_eq!(parse(route), Err(error), "{route}");
         }
+    }
+
+    #[test]
+    fn an_error_names_an_odd_space() {
+        assert_eq!(RouteError::OddSpace('\u{a0}').to_string(), "has the white space U+00A0; write a normal space");
     }
 
     #[test]

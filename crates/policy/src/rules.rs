@@ -301,9 +301,7 @@ impl<'t> Reader<'t> {
                 span = start..start + value.len();
                 format!("a value is in quotes; write \"{value}\" instead of {value}")
             }
-            (None, message @ "duplicate key") => {
-                format!("{message}; if all of several values are needed, write {{ all = [\"A\", \"B\"] }}")
-            }
+            (None, "duplicate key") => repeated_key(text),
             (None, message) => message.to_owned(),
         };
         self.error(span, &reason);
@@ -513,6 +511,17 @@ impl<'t> Reader<'t> {
                 self.error(inner.span(), &format!("{what} `present` is {found}; expected true or false"));
                 Vec::new()
             }
+            ("any", _) => {
+                self.error(
+                    key.span(),
+                    &format!("{what} has `any`; a list means any of them: {claim} = [\"A\", \"B\"]"),
+                );
+                Vec::new()
+            }
+            ("not", _) => {
+                self.error(key.span(), &format!("{what} has `not`; write a [[deny]] rule for what is not allowed"));
+                Vec::new()
+            }
             (other, _) => {
                 let reason = format!(
                     "{what} has `{other}`; expected a pattern, a list, {{ all = […] }} or {{ present = … }}; a claim inside of a claim is \"/{claim}/{other}\""
@@ -562,6 +571,18 @@ fn is_api_id(text: &str) -> bool {
 fn is_stage_name(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// What to do about a key that a line repeats.
+fn repeated_key(line: &str) -> String {
+    let key = line.trim_start_matches([' ', '\t', '{', '[']);
+    let key = key.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    match key {
+        "allow" | "deny" => format!("`[{key}]` has one bracket too few; a rule begins with [[{key}]]"),
+        "routes" | "stage" | "api" | "name" => format!("`{key}` is there twice; write it once"),
+        _ => "a name is there twice; if all of several values of a claim are needed, write { all = [\"A\", \"B\"] }"
+            .to_owned(),
+    }
 }
 
 /// A `{capture}` as the whole value in a line, without quotes.
@@ -639,7 +660,7 @@ mod tests {
                 4,
                 "the route `FETCH /b` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY".to_owned(),
             ),
-            (routes("'GET /{x}'"), 2, "the route `GET /{x}` uses `{x}`, which no pattern in `when` captures".to_owned()),
+            (routes("'GET /{x}'"), 2, "the route `GET /{x}` uses `{x}`, which no pattern in `when` captures; for any value write `*`, or capture it, such as uid = \"{x}\"".to_owned()),
             (
                 routes("'GET /{proxy+}'"),
                 2,
@@ -680,6 +701,15 @@ mod tests {
                 2,
                 "`when.app` has `roles`; expected a pattern, a list, { all = […] } or { present = … }; a claim inside of a claim is \"/app/roles\"".to_owned(),
             ),
+            (when("g = { any = ['A'] }"), 2, "`when.g` has `any`; a list means any of them: g = [\"A\", \"B\"]".to_owned()),
+            (when("g = { not = 'A' }"), 2, "`when.g` has `not`; write a [[deny]] rule for what is not allowed".to_owned()),
+            (
+                when("g = 'A', g = 'B'"),
+                2,
+                "a name is there twice; if all of several values of a claim are needed, write { all = [\"A\", \"B\"] }".to_owned(),
+            ),
+            (with("routes = ['GET /b']"), 3, "`routes` is there twice; write it once".to_owned()),
+            (with("[allow]"), 3, "`[allow]` has one bracket too few; a rule begins with [[allow]]".to_owned()),
             (
                 when("uid = ['a', '{x}']"),
                 2,
