@@ -173,11 +173,12 @@ impl Rule {
         self.when.iter().filter(|condition| condition.captures().next().is_some()).count()
     }
 
-    /// Why the rule is not for requests to this API and stage.
+    /// Whether the rule is for the API of this request.
     pub(super) fn is_for_api(&self, requested: &MethodArn) -> bool {
         self.apis.is_empty() || self.apis.iter().any(|api| api == requested.api())
     }
 
+    /// Whether the rule is for the stage of this request.
     pub(super) fn is_for_stage(&self, requested: &MethodArn) -> bool {
         self.stages.is_empty() || self.stages.iter().any(|stage| stage == requested.stage())
     }
