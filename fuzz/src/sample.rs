@@ -57,7 +57,7 @@ pub static EXPECTATIONS: LazyLock<Expectations> = LazyLock::new(|| Expectations 
 pub fn authorizer(variables: &[(&str, &str)]) -> Authorizer {
     let fixed = [("OKTA_ISSUER", ISSUER), ("OKTA_JWKS", &JWKS), ("POLICY_FILE", "rules.toml")];
     let config = Config::load(fixed.iter().chain(variables).copied(), |path| {
-        if path == "rules.toml" { Ok(RULES.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) }
+        if path == "rules.toml" { Ok(RULES.into()) } else { Err(io::ErrorKind::NotFound.into()) }
     });
     Authorizer::new(config.unwrap(), None, &HttpsClient::new(TrustAnchors::Embedded))
 }
