@@ -1,14 +1,68 @@
 //! Test cases of a rules file: claims, and what a token with them may call and may not call.
 
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 use okta_authorizer_policy::{PolicyOptions, Rules};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
 use crate::{
+    arguments::{DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, variable},
     claims,
+    files::{self, Stop},
     request::{self, DEFAULT_API, DEFAULT_STAGE, FirstRequest, Stage},
 };
+
+/// Runs the test cases of a rules file
+#[derive(Debug, Args)]
+#[command(after_help = "A case:
+  [[case]]
+  name   = \"a user sees only their own account\"
+  claims = { uid = \"00u1\" }
+  allow  = [\"GET /users/00u1\"]
+  deny   = [\"GET /users/00u2\"]
+A case can have `stage` and `api` too, for rules that have them.
+
+Each request is also judged under the policies that are made for the other requests of its case,
+because API Gateway caches the policy of the first one.
+
+Examples:
+  okta-policy test
+  okta-policy test my-policy.tests.toml --rules my-policy.toml")]
+pub struct Arguments {
+    /// The file with the test cases
+    #[arg(default_value = DEFAULT_TESTS)]
+    tests: PathBuf,
+    /// The rules file. Without it, policy.toml in the folder of the tests
+    #[arg(long, value_name = "FILE", env = variable(POLICY_FILE))]
+    rules: Option<PathBuf>,
+    #[command(flatten)]
+    size: PolicySize,
+    /// How findings are printed
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+/// The failures, and whether there is none.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
+    let beside = || arguments.tests.parent().unwrap_or(Path::new("")).join(DEFAULT_RULES);
+    let (rules, _) = files::rules(&arguments.rules.clone().unwrap_or_else(beside))?;
+    let tests = files::read(&arguments.tests)?;
+    let name = &tests.name;
+    let outcome =
+        run_cases(&rules, arguments.size.options(), &tests.text).map_err(|error| format!("{name}, {error}"))?;
+    if outcome.failures.is_empty() {
+        return Ok((format!("{name}: {} requests as expected", outcome.tried), true));
+    }
+    let failures: Vec<_> = outcome.failures.iter().map(|failure| format!("{name}, {failure}")).collect();
+    let (failed, tried) = (failures.len(), outcome.tried);
+    Ok((format!("{}\n{failed} of {tried} requests not as expected", failures.join("\n")), false))
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +95,7 @@ pub struct Outcome {
 
 /// Tries every case on the rules. An error means that the cases themselves are wrong, and names the
 /// line.
-pub fn run(rules: &Rules, options: PolicyOptions, toml: &str) -> Result<Outcome, String> {
+pub fn run_cases(rules: &Rules, options: PolicyOptions, toml: &str) -> Result<Outcome, String> {
     let line_of = |offset: usize| 1 + toml.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let file: File = toml::from_str(toml).map_err(|error| {
         let line = line_of(error.span().unwrap_or_default().start);
@@ -84,8 +138,8 @@ mod tests {
     use super::*;
     use crate::{DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, tenants};
 
-    fn run_cases(toml: &str) -> Result<Outcome, String> {
-        run(&Rules::parse(EXAMPLE_RULES).unwrap(), DEFAULT_OPTIONS, toml)
+    fn run_on_example(toml: &str) -> Result<Outcome, String> {
+        run_cases(&Rules::parse(EXAMPLE_RULES).unwrap(), DEFAULT_OPTIONS, toml)
     }
 
     #[test]
@@ -93,7 +147,7 @@ mod tests {
         let rules =
             "[[allow]]\nroutes = ['GET /a']\n[[deny]]\nwhen = { sub = '{who}@example.com' }\nroutes = ['ANY /*']";
         let tests = "[[case]]\nname = 'x'\nclaims = { uid = '00u1' }\nallow = ['GET /a']\n";
-        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
+        let outcome = run_cases(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
         assert_eq!(outcome.failures.len(), 1, "{:?}", outcome.failures);
     }
 
@@ -117,7 +171,7 @@ name   = "named"
 claims = { tenants = ["1:acme"] }
 deny   = ["GET /t/acme/x"]
 "#;
-        let outcome = run_cases(tests).unwrap();
+        let outcome = run_on_example(tests).unwrap();
         assert_eq!(outcome.tried, 8);
         assert_eq!(
             outcome.failures,
@@ -138,7 +192,7 @@ deny   = ["GET /t/acme/x"]
 allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/../y']\n",
                 tenants(count)
             );
-            run(&Rules::parse(TENANT_RULES).unwrap(), DEFAULT_OPTIONS, &tests).unwrap()
+            run_cases(&Rules::parse(TENANT_RULES).unwrap(), DEFAULT_OPTIONS, &tests).unwrap()
         };
         let left_out = |tenant| {
             format!(
@@ -166,8 +220,9 @@ allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/
                 "[[case]]\nname = 'x'\nclaims = {{ tenants = {tenants} }}\nallow = [{allow}]\ndeny = ['GET /z/%5c']\n"
             )
         };
-        let failures =
-            |count, allow| run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, &tests(count, allow)).unwrap().failures;
+        let failures = |count, allow| {
+            run_cases(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, &tests(count, allow)).unwrap().failures
+        };
         let other = "under the policy that was made for GET /000 (1 route left out); \
                      see \"A policy that does not fit\" in docs/rules.md";
         assert_eq!(
@@ -184,7 +239,7 @@ allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/
     #[test]
     fn a_case_can_have_a_stage_and_an_api() {
         let outcome = |place: &str, list: &str| {
-            run_cases(&format!(
+            run_on_example(&format!(
                 "[[case]]\nname = 'x'\nclaims = {{ uid = '00u1' }}\n{place}\n{list} = ['GET /orders/7/invoice']\n"
             ))
             .unwrap()
@@ -207,7 +262,7 @@ allow = ['GET /000/x', 'GET /498/x', 'GET /499/x']\ndeny = ['GET /499', 'GET /x/
         let rules = "[[allow]]\nwhen = { '/app/roles' = 'admin', ids = '{id}' }\nroutes = ['GET /t/{id}']\n";
         let tests = "[[case]]\nname = 'x'\nclaims = { app = { roles = ['admin'] }, ids = [5, 10] }
 allow = ['GET /t/5', 'GET /t/10']\ndeny = ['GET /t/7']\n";
-        let outcome = run(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
+        let outcome = run_cases(&Rules::parse(rules).unwrap(), DEFAULT_OPTIONS, tests).unwrap();
         assert_eq!((outcome.tried, outcome.failures), (3, vec![]));
     }
 
@@ -241,8 +296,8 @@ allow = ['GET /t/5', 'GET /t/10']\ndeny = ['GET /t/7']\n";
             ),
             (String::new(), "line 1: missing field `case`"),
         ] {
-            assert_eq!(run_cases(&tests).unwrap_err(), error, "{tests}");
+            assert_eq!(run_on_example(&tests).unwrap_err(), error, "{tests}");
         }
-        assert_eq!(run_cases(&case("claims = {}\nallow = [\"GET /apps\"]")).unwrap().tried, 1);
+        assert_eq!(run_on_example(&case("claims = {}\nallow = [\"GET /apps\"]")).unwrap().tried, 1);
     }
 }

@@ -1,7 +1,8 @@
 //! Shows for one token which rules match it, the policy that it gets, and the verdicts on requests.
 
-use std::process::ExitCode;
+use std::{fs, path::Path};
 
+use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer_policy::{
     Bindings, ClaimSet, Effect, Failed, MAX_RESOURCE, MethodArn, PolicyDocument, PolicyOptions, RuleEvaluation, Rules,
@@ -9,7 +10,64 @@ use okta_authorizer_policy::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::request::{self, FirstRequest, Stage};
+use crate::{
+    arguments::{PolicySize, RulesOption},
+    claims,
+    files::{self, Stop},
+    request::{self, DEFAULT_API, DEFAULT_STAGE, FirstRequest, Stage},
+};
+
+/// Shows which rules match a token, and the policy that it gets
+#[derive(Debug, Args)]
+#[command(after_help = "The policy has the path guard (PATH_GUARD=on).
+
+Examples:
+  okta-policy explain '{\"uid\":\"00u1\"}'
+  okta-policy explain claims.json 'GET /users/00u1' 'PUT /users/00u1'
+  okta-policy explain - 'GET /users/00u1' < token.txt
+  okta-policy explain claims.json --rules my-policy.toml --stage dev")]
+pub struct Arguments {
+    /// Claims as JSON, a file with them, an access token, or `-` for standard input
+    ///
+    /// A file can also contain an access token. A token's signature is not checked.
+    ///
+    /// Standard input keeps a token out of the shell's history.
+    #[arg(value_name = "CLAIMS|TOKEN|-")]
+    claims: String,
+    /// Requests such as `GET /apps`, to see whether the token may make them
+    ///
+    /// API Gateway caches the policy that is made for the first request of a token. So each
+    /// request is also judged under the policies that are made for the others, and the exit
+    /// code is 1 if one gets another answer there.
+    #[arg(value_name = "METHOD /path")]
+    requests: Vec<String>,
+    /// The stage of the requests, for rules with `stage`
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_STAGE)]
+    stage: String,
+    /// The id of the requests' API, for rules with `api`
+    #[arg(long, value_name = "ID", default_value = DEFAULT_API)]
+    api: String,
+    #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
+    size: PolicySize,
+}
+
+/// What the rules say about a token. `false` if a request gets another answer after another one.
+///
+/// # Errors
+/// If an argument or a file cannot be read.
+pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
+    let stage = Stage::new(&arguments.api, &arguments.stage)?;
+    let (rules, file) = files::rules(&arguments.rules.file)?;
+    let text = match arguments.claims.as_str() {
+        "-" => files::read_stdin()?.text.clone(),
+        file if fs::exists(file).unwrap_or(false) => files::read(Path::new(file))?.text.clone(),
+        text => text.to_owned(),
+    };
+    let claims = claims::read(&text)?;
+    Ok(render(&rules, &file.text, &claims, arguments.size.options(), &stage, &arguments.requests)?)
+}
 
 /// The width of the table in characters: enough for a route, and not too much for a terminal.
 const WIDTH: u16 = 140;
@@ -48,16 +106,16 @@ impl Document {
 /// The table of rules, the policy for the first request, its size, and the verdict on each request.
 /// Without a request, the policy is the one for the first request that is granted.
 ///
-/// The exit code is a failure if a request gets another verdict under the policy that was made for
+/// It is not good if a request gets another verdict under the policy that was made for
 /// another one.
-pub fn render(
+fn render(
     rules: &Rules,
     toml: &str,
     claims: &ClaimSet,
     options: PolicyOptions,
     stage: &Stage,
     requests: &[String],
-) -> Result<(String, ExitCode), String> {
+) -> Result<(String, bool), String> {
     let mut parsed = requests.iter().map(|text| stage.request(text)).collect::<Result<Vec<_>, _>>()?;
     if parsed.is_empty() {
         parsed.push(first_granted(rules, claims, stage)?);
@@ -72,16 +130,16 @@ pub fn render(
     let table = table(&evaluations, toml, claims, &first.request, &document);
     let wildcard = wildcard_sentence(&evaluations).map(|sentence| format!("\n{sentence}")).unwrap_or_default();
     let mut lines = vec![size(first, options, requests.len())];
-    let mut code = ExitCode::SUCCESS;
+    let mut is_good = true;
     for request in judged.iter().take(requests.len()) {
         let text = request.text();
         lines.push(format!("{text}: {}", verdict(request, &evaluations, toml)));
         if let Some(difference) = request.difference(&judged) {
             lines.push(format!("{text}: {difference}"));
-            code = ExitCode::FAILURE;
+            is_good = false;
         }
     }
-    Ok((format!("{table}{wildcard}\n\n{pretty}\n\n{}", lines.join("\n")), code))
+    Ok((format!("{table}{wildcard}\n\n{pretty}\n\n{}", lines.join("\n")), is_good))
 }
 
 /// The first request that the rules grant, or else `GET /`.
@@ -273,11 +331,11 @@ mod tests {
     fn explain(rules: &str, claims: &str, request: Option<&str>) -> String {
         let requests: Vec<_> = request.into_iter().collect();
         let (text, code) = explain_all(rules, claims, IN_PROD, &requests);
-        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(code, true);
         text
     }
 
-    fn explain_all(rules: &str, claims: &str, (api, stage): (&str, &str), requests: &[&str]) -> (String, ExitCode) {
+    fn explain_all(rules: &str, claims: &str, (api, stage): (&str, &str), requests: &[&str]) -> (String, bool) {
         let stage = Stage::new(api, stage).unwrap();
         let requests: Vec<_> = requests.iter().map(|request| (*request).to_owned()).collect();
         render(&Rules::parse(rules).unwrap(), rules, &claims::read(claims).unwrap(), DEFAULT_OPTIONS, &stage, &requests)
@@ -402,7 +460,7 @@ mod tests {
             (("zyxwvu9876", "dev"), "no: for API abcdef1234 only |", &denied),
         ] {
             let (text, code) = explain_all(EXAMPLE_RULES, r#"{"uid":"u1"}"#, place, &[request]);
-            assert_eq!(code, ExitCode::SUCCESS);
+            assert_eq!(code, true);
             assert!(rows(&text).contains(&format!("line 13 | {row}")), "{text}");
             assert_eq!(text.lines().last(), Some(verdict.as_str()));
             let (api, stage) = place;
@@ -437,7 +495,7 @@ mod tests {
         let claims = |count: usize| format!(r#"{{"tenants":{}}}"#, tenants(count));
         let requests = ["GET /000/x", "GET /498/x", "GET /499/x"];
         let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &requests);
-        assert_eq!(code, ExitCode::FAILURE);
+        assert_eq!(code, false);
         let allowed = "allowed by the rule in line 1: [[allow]] when = { tenants = '{id}' }";
         let denied = "denied under the policy that was made for GET /000/x (83 routes left out), and under 1 more; \
                       see \"A policy that does not fit\" in docs/rules.md";
@@ -453,12 +511,12 @@ mod tests {
 
         // Alone, a request has the policy that is made for it.
         let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &["GET /499/x"]);
-        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(code, true);
         let size = "policy: 32663 of at most 32768 bytes, 83 routes left out";
         assert_eq!(lines_from(&text, "policy"), [size, &format!("GET /499/x: {allowed}")]);
 
         let (text, code) = explain_all(TENANT_RULES, &claims(10), IN_PROD, &["GET /000/x", "GET /009/x"]);
-        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(code, true);
         let size = "policy for GET /000/x: 3766 of at most 32768 bytes";
         assert_eq!(
             lines_from(&text, "policy"),

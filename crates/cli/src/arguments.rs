@@ -1,0 +1,63 @@
+//! Arguments that several commands have.
+
+use std::{env, path::PathBuf};
+
+use clap::{Args, value_parser};
+use okta_authorizer_policy::PolicyOptions;
+
+use crate::report::Format;
+
+/// The same variables name the Lambda's rules file and the size of its policies.
+pub const POLICY_FILE: &str = "POLICY_FILE";
+const POLICY_MAX_BYTES: &str = "POLICY_MAX_BYTES";
+
+/// The name of a rules file that nobody names.
+pub const DEFAULT_RULES: &str = "policy.toml";
+
+/// The name of a tests file that nobody names.
+pub const DEFAULT_TESTS: &str = "policy.tests.toml";
+
+/// How policies are made.
+#[derive(Debug, Args)]
+pub struct PolicySize {
+    /// The most bytes that a policy may have. Other routes are left out
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 32_768,
+        value_parser = value_parser!(u32).range(8_192..=1_048_576),
+        env = variable(POLICY_MAX_BYTES)
+    )]
+    max_bytes: u32,
+}
+
+impl PolicySize {
+    /// The options of the Lambda's policies. They have the path guard (`PATH_GUARD=on`).
+    #[must_use]
+    pub fn options(&self) -> PolicyOptions {
+        PolicyOptions { max_bytes: self.max_bytes as usize, path_guard: true }
+    }
+}
+
+/// The rules file as an option.
+#[derive(Debug, Args)]
+pub struct RulesOption {
+    /// The rules file
+    #[arg(long = "rules", value_name = "FILE", default_value = DEFAULT_RULES, env = variable(POLICY_FILE))]
+    pub file: PathBuf,
+}
+
+/// How findings are printed.
+#[derive(Debug, Args)]
+pub struct FormatOption {
+    /// How findings are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// The variable that clap reads. `None` if it is empty, because the Lambda takes empty as unset.
+#[must_use]
+pub fn variable(name: &'static str) -> Option<&'static str> {
+    let is_empty = env::var_os(name).is_some_and(|value| value.is_empty());
+    (!is_empty).then_some(name)
+}

@@ -1,0 +1,254 @@
+//! What a command found: the mistake or the risk, its place in a file, and a token and a request
+//! that prove it. And how that is printed.
+
+use std::{fmt::Write, ops::Range, rc::Rc};
+
+use annotate_snippets::{AnnotationKind, Group, Level as Title, Renderer, Snippet};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people, with the lines of the file
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+/// A file that was read, with the name that the caller gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// The name as the caller wrote it.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It must be mended. The exit code is 1.
+    Error,
+    /// It is probably wrong. An error under `--strict`.
+    Warning,
+    /// It is good to know.
+    Note,
+}
+
+impl Level {
+    /// The word for it, which is also the command of a GitHub annotation, except for a note.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Rc<File>,
+    /// The part as byte offsets.
+    pub span: Range<usize>,
+    /// What this part has to do with the finding. The first place of a finding needs none.
+    pub label: Option<String>,
+}
+
+impl Place {
+    /// A part without a label.
+    #[must_use]
+    pub fn new(file: &Rc<File>, span: Range<usize>) -> Self {
+        Self { file: Rc::clone(file), span, label: None }
+    }
+
+    /// Line and column of the start, counted from 1. The column counts characters.
+    #[must_use]
+    pub fn start(&self) -> (usize, usize) {
+        self.line_and_column(self.span.start)
+    }
+
+    fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let before = self.file.text.get(..offset).unwrap_or(&self.file.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        (line, 1 + before.get(line_start..).unwrap_or_default().chars().count())
+    }
+}
+
+/// A token and a request that prove a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The claims of the token as a JSON object. Claims that every token has can be missing.
+    pub claims: String,
+    /// `METHOD /path`.
+    pub request: String,
+    /// The stage of the request.
+    pub stage: String,
+    /// The id of the request's API.
+    pub api: String,
+    /// What the rules answer, in words, such as `200` or `was 403, is 200`.
+    pub answer: String,
+}
+
+/// One thing that a command found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// The stable name of its kind, such as `needless-route`.
+    pub kind: &'static str,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Where. The first is the place to mend.
+    pub places: Vec<Place>,
+    /// Reasons and ways out, one line each.
+    pub advice: Vec<String>,
+    /// The proof.
+    pub witness: Option<Witness>,
+}
+
+/// What a command prints, and how it ends.
+#[derive(Debug)]
+pub struct Report {
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// The last line of the text, such as `policy.toml: good`.
+    pub summary: String,
+}
+
+impl Report {
+    /// Whether the exit code is 1.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// Makes errors of the warnings.
+    pub fn be_strict(&mut self) {
+        for finding in self.findings.iter_mut().filter(|finding| finding.level == Level::Warning) {
+            finding.level = Level::Error;
+        }
+    }
+
+    /// All findings and the summary.
+    #[must_use]
+    pub fn print(&self, format: Format) -> String {
+        let blocks = self.findings.iter();
+        match format {
+            Format::Text => {
+                let mut blocks: Vec<_> = blocks.map(Finding::text).collect();
+                blocks.push(self.summary.clone());
+                blocks.join("\n\n")
+            }
+            Format::Json => {
+                let findings: Vec<_> = blocks.map(Finding::json).collect();
+                let report = json!({ "good": !self.has_errors(), "summary": self.summary, "findings": findings });
+                format!("{report:#}")
+            }
+            Format::Github => {
+                let mut lines: Vec<_> = blocks.map(Finding::annotation).collect();
+                lines.push(self.summary.clone());
+                lines.join("\n")
+            }
+        }
+    }
+}
+
+/// How many errors and warnings there are, in words. `None` if there is neither.
+#[must_use]
+pub fn count(findings: &[Finding]) -> Option<String> {
+    let count = |level, name: &str| {
+        let count = findings.iter().filter(|finding| finding.level == level).count();
+        let plural = if count == 1 { "" } else { "s" };
+        (count > 0).then(|| format!("{count} {name}{plural}"))
+    };
+    let counts: Vec<_> =
+        [count(Level::Error, "error"), count(Level::Warning, "warning")].into_iter().flatten().collect();
+    (!counts.is_empty()).then(|| counts.join(", "))
+}
+
+impl Finding {
+    /// As a compiler shows it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let level = match self.level {
+            Level::Error => Title::ERROR,
+            Level::Warning => Title::WARNING,
+            Level::Note => Title::NOTE,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.kind));
+        for (number, place) in self.places.iter().enumerate() {
+            let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let mark = kind.span(place.span.clone()).label(place.label.as_deref());
+            group = group
+                .element(Snippet::source(place.file.text.as_str()).path(place.file.name.as_str()).annotation(mark));
+        }
+        if let Some(witness) = &self.witness {
+            group = group.element(Title::NOTE.message(witness.text()));
+        }
+        for line in &self.advice {
+            group = group.element(Title::HELP.message(line.as_str()));
+        }
+        Renderer::plain().render(&[group])
+    }
+
+    fn json(&self) -> Value {
+        let place = |place: &Place| {
+            let ((line, column), (end_line, end_column)) = (place.start(), place.line_and_column(place.span.end));
+            json!({
+                "file": place.file.name, "line": line, "column": column,
+                "end_line": end_line, "end_column": end_column, "label": place.label,
+            })
+        };
+        let witness = self.witness.as_ref().map(|witness| {
+            let claims: Value = serde_json::from_str(&witness.claims).unwrap_or_default();
+            json!({
+                "claims": claims, "request": witness.request, "stage": witness.stage, "api": witness.api,
+                "answer": witness.answer,
+            })
+        });
+        json!({
+            "level": self.level.name(), "kind": self.kind, "message": self.message, "advice": self.advice,
+            "places": self.places.iter().map(place).collect::<Vec<_>>(), "witness": witness,
+        })
+    }
+
+    /// Source: GitHub Actions, "Workflow commands".
+    fn annotation(&self) -> String {
+        let name = if self.level == Level::Note { "notice" } else { self.level.name() };
+        let mut line = format!("::{name} title={}", property(self.kind));
+        if let Some(place) = self.places.first() {
+            let ((start, column), (end, end_column)) = (place.start(), place.line_and_column(place.span.end));
+            let file = property(&place.file.name);
+            write!(line, ",file={file},line={start},endLine={end}").ok();
+            if start == end {
+                write!(line, ",col={column},endColumn={end_column}").ok();
+            }
+        }
+        let mut text = vec![self.message.clone()];
+        text.extend(self.witness.as_ref().map(Witness::text));
+        text.extend(self.advice.iter().cloned());
+        line + "::" + &data(&text.join("\n"))
+    }
+}
+
+impl Witness {
+    fn text(&self) -> String {
+        format!("a token with {} and {}: {}", self.claims, self.request, self.answer)
+    }
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
