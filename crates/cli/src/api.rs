@@ -67,3 +67,11 @@ impl Operation {
         format!("{} {}", self.method, self.path)
     }
 }
+
+/// Reads an API file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(path: &std::path::Path) -> Result<Api, crate::files::Stop> {
+    Err(format!("{}: not yet", path.display()).into())
+}

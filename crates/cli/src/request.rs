@@ -90,12 +90,17 @@ impl FirstRequest {
     }
 }
 
+/// A rule in words.
+pub fn rule_name(rule: &RuleName) -> String {
+    match &rule.name {
+        Some(name) => format!("the rule \"{name}\""),
+        None => format!("the rule in line {}", rule.line),
+    }
+}
+
 /// A verdict in words.
 pub fn describe(verdict: &Verdict) -> String {
-    let named = |rule: &RuleName| match &rule.name {
-        Some(name) => format!("by the rule \"{name}\""),
-        None => format!("by the rule in line {}", rule.line),
-    };
+    let named = |rule: &RuleName| format!("by {}", rule_name(rule));
     match verdict {
         Verdict::Allowed { rule } => format!("allowed {}", named(rule)),
         Verdict::DeniedByRule { rule } => format!("denied {}", named(rule)),
