@@ -13,6 +13,7 @@ use okta_authorizer_policy::{Effect, Rules, can_be_guarded};
 use crate::{
     api::{self, Api},
     arguments::FormatOption,
+    claims::can_be_unreadable,
     files::{self, Stop},
     meaning::{NeedTest, Part, parts},
     report::{File, Finding, Level, Place, Report},
@@ -58,12 +59,12 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let api = arguments.api.as_deref().map(api::read).transpose()?;
     let mut findings = diff((&old, &old_file), (&new, &new_file), api.as_ref());
     if arguments.no_new_access {
-        for finding in findings.iter_mut().filter(|finding| finding.kind != LOSS) {
+        for finding in findings.iter_mut().filter(|finding| [GAIN, CANNOT_TELL].contains(&finding.kind)) {
             finding.level = Level::Error;
         }
     }
     let count = |kind| findings.iter().filter(|finding| finding.kind == kind).count();
-    let summary = match (count(GAIN), count(LOSS), count(CANNOT_TELL)) {
+    let summary = match (count(GAIN), count(LOSS), count(CANNOT_TELL) + count(CANNOT_TELL_LOSS)) {
         (0, 0, 0) => "no token gains or loses anything".to_owned(),
         (gains, losses, 0) => format!("gains: {gains}, losses: {losses}"),
         (gains, losses, unknown) => format!("gains: {gains}, losses: {losses}, cannot tell: {unknown}"),
@@ -78,6 +79,8 @@ pub const GAIN: &str = "gain";
 pub const LOSS: &str = "loss";
 /// There may be a gain.
 pub const CANNOT_TELL: &str = "cannot-tell";
+/// There may be a loss.
+pub const CANNOT_TELL_LOSS: &str = "cannot-tell-loss";
 
 /// A rules file that is compared.
 type Named<'r> = (&'r Rules, &'r Rc<File>);
@@ -189,16 +192,11 @@ impl<'c, 'r> Comparison<'c, 'r> {
     fn denials(&mut self) {
         let (after, before) = (self.after, self.before);
         let is_kept = |part: &Part<'r>| after.deny.iter().any(|other| part.is_denied_as_much_by(other));
-        let of_rule = |part: &Part<'r>| {
-            // The other routes with the same choice of values.
-            let same = |other: &&Part<'r>| other.rule.name == part.rule.name && other.has_same_choice(part);
-            before.deny.iter().filter(same).any(is_kept)
-        };
         for part in before.deny.iter().filter(|part| !is_kept(part)) {
             if !after.deny.iter().any(|other| part.is_within(other)) {
                 self.no_longer_denied(part);
             }
-            if !part.values().is_empty() && !of_rule(part) {
+            if !part.values().is_empty() && !after.deny.iter().any(|other| part.is_lost_with(other)) {
                 self.no_longer_unreadable(part);
             }
         }
@@ -244,11 +242,18 @@ impl<'c, 'r> Comparison<'c, 'r> {
             return;
         }
         let claims: Vec<_> = denied.values().into_iter().map(|need| need.claim.clone()).collect();
-        let is_captured = denied.values().iter().any(|need| matches!(need.test, NeedTest::Captured(..)));
+        let claims: Vec<_> = claims.into_iter().filter(can_be_unreadable).collect();
+        let is_captured = denied.values().iter().any(|need| matches!(need.test, NeedTest::Captured(_)));
         let mut is_possible = false;
-        for granted in self.after.allow.iter().filter(|granted| !granted.contradicts(denied)) {
+        // A denial without one of the conditions, that is of all that the route grants.
+        let is_denied = |granted: &Part<'r>| {
+            let wide = self.after.deny.iter().filter(|other| other.shape.any_value() == other.shape);
+            wide.into_iter().any(|other| other.shape.covers(&granted.shape) && denied.is_met_or_lost_with(other))
+        };
+        let others = self.after.allow.iter().filter(|granted| !granted.contradicts(denied));
+        for granted in others.filter(|granted| !is_denied(granted)) {
             let reads_all = claims.iter().all(|claim| granted.values().iter().any(|need| need.claim == *claim));
-            is_possible |= is_captured || !reads_all;
+            is_possible |= is_captured || (!claims.is_empty() && !reads_all);
             let shapes: Vec<Vec<&Shape>> = match self.operations {
                 None => vec![Vec::new()],
                 Some(operations) => operations
@@ -330,10 +335,11 @@ impl<'c, 'r> Comparison<'c, 'r> {
                     )
                 }
             };
-            let (kind, level) = match (&proof, is_gain) {
-                (Some(_), true) => (GAIN, Level::Note),
-                (Some(_), false) => (LOSS, Level::Note),
-                (None, _) => (CANNOT_TELL, Level::Note),
+            let kind = match (&proof, is_gain) {
+                (Some(_), true) => GAIN,
+                (Some(_), false) => LOSS,
+                (None, true) => CANNOT_TELL,
+                (None, false) => CANNOT_TELL_LOSS,
             };
             let message = if proof.is_none() { format!("cannot tell whether {message}") } else { message };
             let advice = if proof.is_none() {
@@ -343,9 +349,10 @@ impl<'c, 'r> Comparison<'c, 'r> {
             };
             let answer = if is_gain { "was 403, is 200" } else { "was 200, is 403" };
             let witness = proof.map(|scene| scene.witness(answer));
-            Finding { level, kind, message, places: vec![Place::new(side.file, span)], advice, witness }
+            let (advice, places) = (advice.into_iter().collect(), vec![Place::new(side.file, span)]);
+            Finding { level: Level::Note, kind, message, places, advice, witness }
         };
-        self.found.into_iter().map(finding).filter(|finding| is_gain || finding.kind == LOSS).collect()
+        self.found.into_iter().map(finding).collect()
     }
 }
 
@@ -368,15 +375,6 @@ impl<'r> Part<'r> {
             !one.is_empty() && !other.is_empty() && !one.iter().any(|name| other.contains(name))
         };
         claims || are_apart(&self.rule.apis, &other.rule.apis) || are_apart(&self.rule.stages, &other.rule.stages)
-    }
-
-    /// Whether both have the same choice of plain values of their rule.
-    fn has_same_choice(&self, other: &Self) -> bool {
-        self.needs.len() == other.needs.len()
-            && self.needs.iter().zip(&other.needs).all(|(one, other)| match (&one.test, &other.test) {
-                (NeedTest::OneOf(one), NeedTest::OneOf(other)) => one == other,
-                _ => true,
-            })
     }
 }
 

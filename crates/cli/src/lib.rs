@@ -48,7 +48,7 @@ fn tenants(count: usize) -> String {
     let tenants: Vec<_> = (0..count).map(|number| format!("\"{number:03}\"")).collect();
     format!("[{}]", tenants.join(","))
 }
-mod lints;
+pub mod lints;
 mod meaning;
 mod shape;
 mod witness;

@@ -5,10 +5,13 @@
 //! with the same values in the second's route. This is a proof from the text of the rules: if it
 //! fails, the second can still hold for the same tokens, but that is not shown.
 
-use std::{collections::BTreeMap, iter};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use okta_authorizer_policy::{
-    ClaimName, Effect, Match, Pattern, Piece, Route, RoutePiece, Rule, Rules, Test, Use, spellings,
+    ClaimName, Effect, Match, Pattern, Piece, Route, RoutePiece, Rule, Rules, Test, spellings,
 };
 
 use crate::shape::{STAR, Shape, capture};
@@ -44,7 +47,7 @@ pub enum NeedTest<'r> {
     /// One of them is one of these texts.
     OneOf(Vec<&'r str>),
     /// One of them matches one of these patterns, which have captures.
-    Captured(&'r [Pattern], &'r [Use]),
+    Captured(&'r [Pattern]),
     /// The claim is there, or is not there.
     Present(bool),
 }
@@ -98,9 +101,9 @@ pub fn parts_of(rule: &Rule) -> Vec<Part<'_>> {
 fn test(test: &Test) -> NeedTest<'_> {
     match test {
         Test::Present(is_present) => NeedTest::Present(*is_present),
-        Test::AnyOf(patterns, uses) => match patterns.iter().map(literal).collect() {
+        Test::AnyOf(patterns, _) => match patterns.iter().map(literal).collect() {
             Some(texts) => NeedTest::OneOf(texts),
-            None => NeedTest::Captured(patterns, uses),
+            None => NeedTest::Captured(patterns),
         },
     }
 }
@@ -133,21 +136,6 @@ fn shape(route: &Route) -> Shape {
 }
 
 impl<'r> Part<'r> {
-    /// `METHOD /path` as the rule writes it. `ANY` is one of its methods.
-    #[must_use]
-    pub fn route_text(&self) -> String {
-        let text: String = self
-            .route
-            .pieces()
-            .iter()
-            .map(|piece| match piece {
-                RoutePiece::Literal(literal) => literal.clone(),
-                RoutePiece::Capture(index) => format!("{{{}}}", self.capture_name(*index)),
-            })
-            .collect();
-        text.replacen('/', " /", 1)
-    }
-
     /// The name of a capture of the route.
     #[must_use]
     pub fn capture_name(&self, index: usize) -> &'r str {
@@ -214,7 +202,7 @@ impl<'r> Part<'r> {
             (NeedTest::OneOf(own), NeedTest::OneOf(wide)) => {
                 own.iter().all(|text| wide.contains(text)).then(|| terms.clone())
             }
-            (NeedTest::OneOf(own), NeedTest::Captured(patterns, _)) => {
+            (NeedTest::OneOf(own), NeedTest::Captured(patterns)) => {
                 let [text] = own.as_slice() else { return None };
                 let captured = read(text, patterns)?;
                 let mut terms = terms.clone();
@@ -226,7 +214,7 @@ impl<'r> Part<'r> {
                 }
                 Some(terms)
             }
-            (NeedTest::Captured(own, _), NeedTest::Captured(wide_patterns, _)) => {
+            (NeedTest::Captured(own), NeedTest::Captured(wide_patterns)) => {
                 let mut terms = terms.clone();
                 let is_ours = |other: &Pattern| own.iter().any(|pattern| renamed(pattern, other).is_some());
                 for pattern in *own {
@@ -275,18 +263,52 @@ impl<'r> Part<'r> {
     /// cannot be used, because of which a denial is of everything.
     #[must_use]
     pub fn is_denied_as_much_by(&self, other: &Self) -> bool {
+        self.is_lost_with(other) && self.is_within(other)
+    }
+
+    /// Whether each token with a value because of which our rule denies everything also has one for
+    /// `other`. Both rules compare the same claims with the same values.
+    #[must_use]
+    pub fn is_lost_with(&self, other: &Self) -> bool {
         let (own, others) = (self.values(), other.values());
         let is_same = |(own, others): (&&Need<'_>, &&Need<'_>)| {
             own.claim == others.claim
                 && match (&own.test, &others.test) {
-                    (NeedTest::Captured(own, _), NeedTest::Captured(others, _)) => {
-                        self.uses_no_more_than(own, other, others)
-                    }
+                    (NeedTest::Captured(own), NeedTest::Captured(others)) => self.uses_no_more_than(own, other, others),
                     (NeedTest::OneOf(_), NeedTest::OneOf(_)) => true,
                     _ => false,
                 }
         };
-        own.len() == others.len() && own.iter().zip(&others).all(is_same) && self.is_within(other)
+        own.len() == others.len() && own.iter().zip(&others).all(is_same) && self.has_way_of(other)
+    }
+
+    /// Whether each token that meets our needs, except that some of its values cannot be used, also
+    /// meets those of `other`, or has a value that `other` cannot use.
+    #[must_use]
+    pub fn is_met_or_lost_with(&self, other: &Self) -> bool {
+        let mut names = BTreeSet::new();
+        let has_shared = other.needs.iter().any(|need| match &need.test {
+            NeedTest::Captured(patterns) => {
+                patterns.first().is_some_and(|first| first.captures().any(|name| !names.insert(name)))
+            }
+            _ => false,
+        });
+        let is_same = |own: &[Pattern], other: &[Pattern]| {
+            own.len() == other.len()
+                && own.iter().all(|own| other.iter().any(|other| renamed(own, other).is_some()))
+                && other.iter().all(|other| own.iter().any(|own| renamed(own, other).is_some()))
+        };
+        let is_met = |need: &Need<'_>| {
+            let of_claim = self.needs.iter().filter(|own| own.claim == need.claim);
+            of_claim.into_iter().any(|own| match (&own.test, &need.test) {
+                (NeedTest::OneOf(own), NeedTest::OneOf(other)) => own.iter().all(|text| other.contains(text)),
+                (NeedTest::Captured(own), NeedTest::Captured(other)) => is_same(own, other),
+                (NeedTest::Present(own), NeedTest::Present(other)) => own == other,
+                (_, NeedTest::Present(is_present)) => *is_present,
+                _ => false,
+            })
+        };
+        !has_shared && self.is_at_most_at(other) && other.needs.iter().all(is_met)
     }
 
     /// The needs that compare values, in an order that does not depend on the names of captures.
@@ -299,7 +321,7 @@ impl<'r> Part<'r> {
             NeedTest::OneOf(texts) => {
                 (need.claim.clone(), vec![texts.iter().map(|text| Some((*text).to_owned())).collect()])
             }
-            NeedTest::Captured(patterns, _) => (need.claim.clone(), patterns.iter().map(skeleton).collect()),
+            NeedTest::Captured(patterns) => (need.claim.clone(), patterns.iter().map(skeleton).collect()),
             NeedTest::Present(_) => (need.claim.clone(), Vec::new()),
         });
         values

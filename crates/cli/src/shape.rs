@@ -128,6 +128,12 @@ impl Shape {
         Self(self.0.chars().map(any).collect())
     }
 
+    /// The same requests, except that each `*` is one segment.
+    #[must_use]
+    pub fn one_segment(&self) -> Self {
+        Self(self.0.replace(STAR, &SEGMENT.to_string()))
+    }
+
     /// Whether a `*` is at the end, and no other one.
     #[must_use]
     pub fn ends_with_star(&self) -> bool {

@@ -148,7 +148,7 @@ pub fn token(wanted: &[Wanted<'_, '_>], present: &[ClaimName], fresh: &Fresh) ->
             let wish = wishes.entry(&need.claim).or_default();
             match &need.test {
                 NeedTest::OneOf(texts) => wish.values.extend(texts.first().map(|text| (*text).to_owned())),
-                NeedTest::Captured(patterns, _) => {
+                NeedTest::Captured(patterns) => {
                     wish.values.insert(values.fill(patterns.first()?.pieces())?);
                 }
                 NeedTest::Present(true) => wish.is_present = true,
@@ -191,7 +191,7 @@ pub fn broken_tokens(wanted: &Part<'_>, part: &Part<'_>, fresh: &Fresh) -> Vec<M
             object.insert(name.to_owned(), serde_json::json!([[fresh.value(1)]]));
         }
         tokens.push(unsupported);
-        let NeedTest::Captured(patterns, _) = &need.test else { continue };
+        let NeedTest::Captured(patterns) = &need.test else { continue };
         for pattern in *patterns {
             let texts = pattern.pieces().into_iter().filter_map(|piece| match piece {
                 Piece::Literal(text) => Some(text),
@@ -272,7 +272,7 @@ impl<'w> Values<'w> {
     /// A request to the route of `part`, with the values that its needs give the captures.
     fn request(mut self, part: &Part<'_>) -> Option<String> {
         for need in &part.needs {
-            if let NeedTest::Captured(patterns, _) = &need.test {
+            if let NeedTest::Captured(patterns) = &need.test {
                 self.fill(patterns.first()?.pieces())?;
             }
         }
@@ -460,6 +460,30 @@ impl<'r> Search<'r> {
             });
             scenes.into_iter().find(accept)
         })
+    }
+
+    /// A token that has ways for as many of these parts as one can, and this request.
+    #[must_use]
+    pub fn of_all(&self, parts: &[Part<'r>], request: &str) -> Option<Scene> {
+        let [fresh, _] = &self.fresh;
+        let none = BTreeMap::new();
+        let (mut wanted, mut claims) = (Vec::new(), Map::new());
+        let mut last_rule = None;
+        for part in parts {
+            // One choice of each rule.
+            if last_rule.replace(&part.rule.name) == Some(&part.rule.name) {
+                continue;
+            }
+            wanted.push(Wanted { part, captures: &none });
+            let all = token(&wanted, &[], fresh).filter(|token| claims::from_json(&Value::from(token.clone()).to_string()).is_ok());
+            match all {
+                Some(all) => claims = all,
+                None => drop(wanted.pop()),
+            }
+        }
+        let target = parts.first().map(|part| targets(part, &self.rules));
+        let (api, stage) = target.and_then(|targets| targets.into_iter().next()).unwrap_or((DEFAULT_API.into(), DEFAULT_STAGE.into()));
+        Scene::new(&claims, request, &api, &stage)
     }
 
     /// The first scene with this request that is accepted.
