@@ -11,7 +11,7 @@ use clap::Args;
 use okta_authorizer_policy::{Effect, Rules, can_be_guarded};
 
 use crate::{
-    api::{self, Api},
+    api::{self, Api, BasePath},
     arguments::FormatOption,
     claims::can_be_unreadable,
     files::{self, Stop},
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Only requests that lead to an operation of this API: OpenAPI, SAM or CloudFormation
     #[arg(long, value_name = "FILE")]
     api: Option<PathBuf>,
+    /// What an import into API Gateway does with the API's base path
+    #[arg(long, value_enum, default_value_t, requires = "api")]
+    base_path: BasePath,
     /// The exit code is 1 if anybody can gain anything
     #[arg(long)]
     no_new_access: bool,
@@ -56,7 +59,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let (old, old_file) = files::rules(&arguments.old)?;
     let (new, new_file) = files::rules(&arguments.new)?;
-    let api = arguments.api.as_deref().map(api::read).transpose()?;
+    let api = arguments.api.as_deref().map(|api| api::read(api, arguments.base_path)).transpose()?;
     let mut findings = diff((&old, &old_file), (&new, &new_file), api.as_ref());
     if arguments.no_new_access {
         for finding in findings.iter_mut().filter(|finding| [GAIN, CANNOT_TELL].contains(&finding.kind)) {
