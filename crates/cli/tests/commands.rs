@@ -44,10 +44,17 @@ impl Run {
         self.stdout
     }
 
-    /// What a command reported that must have failed with this exit code.
+    /// What a command found.
     #[track_caller]
-    fn failure(self, code: i32) -> String {
-        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
+    fn findings(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(1), ""));
+        self.stdout
+    }
+
+    /// Why a command could not do its work.
+    #[track_caller]
+    fn refusal(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""));
         self.stderr
     }
 }
@@ -136,9 +143,9 @@ fn explain_takes_several_requests_and_fails_if_the_cache_decides() {
     let failure = "tenants.tests.toml, line 1: the case \"x\": GET /599/x is denied under the policy that was made for \
                    GET /100/x (83 routes left out); see \"A policy that does not fit\" in docs/rules.md\n\
                    1 of 2 requests not as expected\n";
-    assert_eq!(with_bytes("32768").failure(1), failure);
-    assert_eq!(with_bytes("").failure(1), failure);
-    let error = with_bytes("8191").failure(2);
+    assert_eq!(with_bytes("32768").findings(), failure);
+    assert_eq!(with_bytes("").findings(), failure);
+    let error = with_bytes("8191").refusal();
     assert!(error.contains("8191 is not in 8192..=1048576"), "{error}");
 }
 
@@ -155,7 +162,7 @@ fn explain_takes_the_stage_and_the_api_of_the_requests() {
     assert!(explain(&["--stage", "dev"]).success().contains("no: for API a1b2c3d4e5 only"));
     assert!(explain(&["--api", "a1b2c3d4e5"]).success().contains("no: for stage dev only"));
     assert_eq!(
-        explain(&["--stage", "dev/GET"]).failure(1),
+        explain(&["--stage", "dev/GET"]).refusal(),
         "`dev/GET` is not the name of a stage: expected 1 to 128 letters, digits, `-` and `_`\n"
     );
 }
@@ -183,9 +190,9 @@ fn a_file_that_is_not_utf_8_is_named() {
         run("-bom").success();
         let utf_16 =
             "the file is UTF-16, as PowerShell writes it; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)";
-        assert_eq!(run("").failure(1), format!("{}: {utf_16}\n", name[0]));
+        assert_eq!(run("").refusal(), format!("{}: {utf_16}\n", name[0]));
         let other = "the file is not UTF-8; save it as UTF-8";
-        assert_eq!(run("-latin-1").failure(1), format!("{}-latin-1: {other}\n", name[0]));
+        assert_eq!(run("-latin-1").refusal(), format!("{}-latin-1: {other}\n", name[0]));
     }
 }
 
@@ -201,7 +208,7 @@ fn explain_names_what_is_wrong_with_its_input() {
             "`GET` is not a request: expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, a space, and a path\n",
         ),
     ] {
-        assert_eq!(run(&folder, &["explain", arguments[0], arguments[1]]).failure(1), error, "{arguments:?}");
+        assert_eq!(run(&folder, &["explain", arguments[0], arguments[1]]).refusal(), error, "{arguments:?}");
     }
 }
 
@@ -211,12 +218,12 @@ fn check_accepts_a_good_file_and_shows_a_mistake() {
     fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
     assert_eq!(run(&folder, &["check"]).success(), "policy.toml: good\n");
     assert_eq!(run(&folder, &["check", "./policy.toml"]).success(), "./policy.toml: good\n");
-    let error = run(&folder, &["check", "bad.toml"]).failure(1);
-    assert!(error.starts_with("error: the route `FETCH /users` has the method"), "{error}");
+    let error = run(&folder, &["check", "bad.toml"]).findings();
+    assert!(error.starts_with("error[mistake]: the route `FETCH /users` has the method"), "{error}");
     assert!(error.contains("\n --> bad.toml:2:11\n"), "{error}");
 
     fs::write(folder.join("two.toml"), format!("{BAD_RULES}{BAD_RULES}")).unwrap();
-    let error = run(&folder, &["check", "two.toml"]).failure(1);
+    let error = run(&folder, &["check", "two.toml"]).findings();
     let places: Vec<_> = error.lines().filter_map(|line| line.trim().strip_prefix("--> ")).collect();
     assert_eq!(places, ["two.toml:2:11", "two.toml:4:11"]);
 }
@@ -228,8 +235,11 @@ fn check_refuses_a_file_of_more_than_100_kib() {
     fs::write(folder.join("longest.toml"), padded(102_400)).unwrap();
     fs::write(folder.join("too-long.toml"), padded(102_401)).unwrap();
     assert_eq!(run(&folder, &["check", "longest.toml"]).success(), "longest.toml: good\n");
-    let error = run(&folder, &["check", "too-long.toml"]).failure(1);
-    assert!(error.starts_with("error: the file has 102401 bytes; at most 102400 are accepted\n"), "{error:.300}");
+    let error = run(&folder, &["check", "too-long.toml"]).findings();
+    assert!(
+        error.starts_with("error[mistake]: the file has 102401 bytes; at most 102400 are accepted\n"),
+        "{error:.300}"
+    );
     assert!(error.contains("\n --> too-long.toml:1:1\n"), "{error:.300}");
     assert!(error.len() < 1_000, "the whole file is printed");
 }
@@ -246,12 +256,12 @@ fn test_counts_requests_and_lists_failures() {
         "./policy.tests.toml: 2 requests as expected\n"
     );
     assert_eq!(
-        run(&folder, &["test", "swapped.toml"]).failure(1),
+        run(&folder, &["test", "swapped.toml"]).findings(),
         "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
 swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule in line 1
 2 of 2 requests not as expected\n"
     );
-    assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");
+    assert_eq!(run(&folder, &["test", "empty.toml"]).refusal(), "empty.toml, line 1: missing field `case`\n");
 }
 
 #[test]
@@ -263,7 +273,7 @@ fn a_missing_file_is_named() {
         &["test", "--rules", "none.toml"],
         &["test", "none.toml"],
     ] {
-        let error = run(&folder, arguments).failure(1);
+        let error = run(&folder, arguments).refusal();
         assert!(error.starts_with("none.toml: "), "{arguments:?}: {error}");
     }
 }
@@ -277,7 +287,9 @@ fn policy_file_names_the_rules_unless_they_are_given() {
         (&["check"], &["check", "policy.toml"]),
         (&["test"], &["test", "--rules", "policy.toml"]),
     ] {
-        let error = run_with(&folder, arguments, "", &[("POLICY_FILE", "bad.toml")]).failure(1);
+        let bad = run_with(&folder, arguments, "", &[("POLICY_FILE", "bad.toml")]);
+        // The mistakes are what `check` looks for. The other commands cannot work with them.
+        let error = if arguments == ["check"] { bad.findings() } else { bad.refusal() };
         assert!(error.contains("bad.toml:2:11"), "{arguments:?}: {error}");
         run_with(&folder, with_rules, "", &[("POLICY_FILE", "bad.toml")]).success();
         // Empty means unset, as in the Lambda.
@@ -302,7 +314,7 @@ fn wrong_arguments_have_exit_code_2() {
         &["--check"],
         &["chek"],
     ] {
-        let error = run(&folder, arguments).failure(2);
+        let error = run(&folder, arguments).refusal();
         assert!(error.contains("--help") || error.contains("Usage: "), "{arguments:?}: {error}");
     }
 }
