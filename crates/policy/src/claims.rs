@@ -23,7 +23,7 @@ pub struct UnsupportedClaimType;
 
 /// A claim as `when` names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ClaimName {
+pub enum ClaimName {
     /// `scp`, or else `scope`.
     Scopes,
     /// A member of the payload.

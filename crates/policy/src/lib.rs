@@ -21,9 +21,12 @@ mod rules;
 mod wildcard;
 mod work;
 
-pub use claims::{ClaimSet, UnsupportedClaimType};
+pub use claims::{ClaimName, ClaimSet, UnsupportedClaimType};
 pub use document::{MAX_RESOURCE, Policy, PolicyDocument, PolicyOptions, Verdict, render};
 pub use evaluate::{Bindings, Failed, Grants, Resources, RuleEvaluation, UnusableReason, UnusableValue};
 pub use json::{JsonObject, NotAString};
 pub use method_arn::MethodArn;
-pub use rules::{Effect, RuleName, Rules, RulesError, RulesErrors};
+pub use path_guard::can_be_guarded;
+pub use pattern::{Match, Pattern, Piece};
+pub use route::{Route, RoutePiece, spellings};
+pub use rules::{Condition, Effect, Rule, RuleName, Rules, RulesError, RulesErrors, Test, Use};

@@ -46,6 +46,12 @@ pub(super) const PATTERNS_WITH_END: [&str; 7] = [
     "*%33*",
 ];
 
+/// Whether the path guard of some policy denies a request with this `{METHOD}/{path}`.
+#[must_use]
+pub fn can_be_guarded(method_and_path: &str) -> bool {
+    PathGuard::WithEnd.denies(method_and_path)
+}
+
 /// The guard of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathGuard {

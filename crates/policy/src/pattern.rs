@@ -2,7 +2,7 @@
 
 /// One piece of a pattern or of a route's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
     /// Text that matches itself.
     Literal(String),
     /// The name between braces.
@@ -62,7 +62,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, PatternError> {
 
 /// A pattern. Its captures have text between them, and different names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     prefix: String,
     /// Each capture's name and the separator after it. Only the last separator may be empty.
     captures: Vec<(String, String)>,
@@ -74,7 +74,8 @@ pub(super) struct Pattern {
 
 /// The result of matching one value.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Match<'v> {
+pub enum Match<'v> {
+    /// It does not match.
     No,
     /// The value can be split in more than one way, so no split is certain.
     Ambiguous,
@@ -127,8 +128,19 @@ impl Pattern {
         self.by_name.iter().filter_map(|place| Some((self.captures.get(*place)?.0.as_str(), *texts.get(*place)?)))
     }
 
+    /// The pattern's text and captures, in order.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        let mut pieces = vec![Piece::Literal(self.prefix.clone())];
+        for (name, after) in &self.captures {
+            pieces.extend([Piece::Capture(name.clone()), Piece::Literal(after.clone())]);
+        }
+        pieces.retain(|piece| *piece != Piece::Literal(String::new()));
+        pieces
+    }
+
     /// The captures' names, in order.
-    pub(super) fn captures(&self) -> impl Iterator<Item = &str> {
+    pub fn captures(&self) -> impl Iterator<Item = &str> {
         self.captures.iter().map(|(name, _)| name.as_str())
     }
 
@@ -140,7 +152,8 @@ impl Pattern {
     ///
     /// Splits once with each separator as far left as possible, and once as far right as possible.
     /// The split is unique exactly if both results are equal.
-    pub(super) fn matches<'v>(&self, value: &'v str) -> Match<'v> {
+    #[must_use]
+    pub fn matches<'v>(&self, value: &'v str) -> Match<'v> {
         let Some(middle) = self.middle(value) else { return Match::No };
         let Some((_, separated)) = self.captures.split_last() else { return Match::Yes(Vec::new()) };
         let Some(left) = split_leftmost(middle, separated) else { return Match::No };

@@ -14,15 +14,17 @@ const MAX_CAPTURES: usize = 10;
 
 /// A route of the rules file, with one method: a route with `ANY` is seven.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Route {
+pub struct Route {
     /// `{METHOD}/{path}`. The first piece is a literal. Each `*` is a whole segment.
     pieces: Vec<RoutePiece>,
     has_wildcard: bool,
+    /// Which string of the rule's `routes` it is of.
+    written: usize,
 }
 
 /// One piece of a route's path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum RoutePiece {
+pub enum RoutePiece {
     /// Text that stands for itself, with the wildcards.
     Literal(String),
     /// The value of this capture of the rule.
@@ -73,8 +75,14 @@ pub(super) enum RouteError {
 }
 
 impl Route {
-    /// Parses a route of a rule with these captures and stages.
-    pub(super) fn parse(text: &str, captures: &[&str], stages: &[String]) -> Result<Vec<Self>, RouteError> {
+    /// Parses a route of a rule with these captures and stages. `written` says which string of the
+    /// rule's `routes` it is.
+    pub(super) fn parse(
+        text: &str,
+        captures: &[&str],
+        stages: &[String],
+        written: usize,
+    ) -> Result<Vec<Self>, RouteError> {
         if let Some(odd) = text.chars().find(|character| character.is_whitespace() && *character != ' ') {
             return Err(RouteError::OddSpace(odd));
         }
@@ -119,9 +127,21 @@ impl Route {
             if let Some(RoutePiece::Literal(start)) = pieces.first_mut() {
                 start.insert_str(0, method);
             }
-            Self { pieces, has_wildcard: segments.contains('*') }
+            Self { pieces, has_wildcard: segments.contains('*'), written }
         };
         Ok(methods.into_iter().map(of_method).collect())
+    }
+
+    /// `{METHOD}/{path}`. The first piece is a literal, and each `*` in a literal is a whole segment.
+    #[must_use]
+    pub fn pieces(&self) -> &[RoutePiece] {
+        &self.pieces
+    }
+
+    /// Which string of the rule's `routes` it is of.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// The names of the captures in the path of a route, in order, if the route can be parsed.
@@ -168,7 +188,8 @@ impl Route {
     }
 
     /// Whether the path has a `*`.
-    pub(super) fn has_wildcard(&self) -> bool {
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
         self.has_wildcard
     }
 
@@ -286,6 +307,24 @@ pub(super) fn is_usable(value: &str) -> bool {
     all_good && !after_space && value.len() <= 128 && value != "." && value != ".."
 }
 
+/// How a claim value is written into a route: as it is, or as `encodeURIComponent` of ECMAScript
+/// writes it, or both. Empty if the value is not usable.
+#[must_use]
+pub fn spellings(value: &str) -> Vec<String> {
+    if !is_usable(value) {
+        return Vec::new();
+    }
+    let spelled = |spelling: &Spelling| {
+        let mut text = String::new();
+        match spelling {
+            Spelling::AsItIs => text.push_str(value),
+            Spelling::Encoded => push_encoded(&mut text, value),
+        }
+        text
+    };
+    Spelling::all(value).iter().map(spelled).collect()
+}
+
 /// How a client writes a value into a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spelling {
@@ -334,7 +373,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Route>, RouteError> {
-        Route::parse(text, &["id", "x"], &["prod".to_owned(), "v1".to_owned()])
+        Route::parse(text, &["id", "x"], &["prod".to_owned(), "v1".to_owned()], 0)
     }
 
     fn paths(route: &str, values: [&str; 2]) -> Vec<String> {

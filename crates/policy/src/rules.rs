@@ -89,33 +89,44 @@ impl Serialize for RuleName {
     }
 }
 
+/// A rule.
 #[derive(Debug, Clone)]
-pub(super) struct Rule {
-    pub(super) name: RuleName,
-    /// The APIs and stages of the rule. Empty means every one.
-    pub(super) apis: Vec<String>,
-    pub(super) stages: Vec<String>,
-    pub(super) when: Vec<Condition>,
-    /// Sorted.
-    pub(super) routes: Vec<Route>,
+pub struct Rule {
+    /// Its name, line and effect.
+    pub name: RuleName,
+    /// The APIs of the rule. Empty means every one.
+    pub apis: Vec<String>,
+    /// The stages of the rule. Empty means every one.
+    pub stages: Vec<String>,
+    /// What the claims must be. All of these must hold.
+    pub when: Vec<Condition>,
+    /// What it grants or denies, sorted.
+    pub routes: Vec<Route>,
     /// The captures that occur in a route, in the order in which `when` binds them. The routes name
     /// them by their place in this list.
-    pub(super) route_captures: Vec<String>,
+    pub route_captures: Vec<String>,
+    /// The place of the rule's `[[allow]]` or `[[deny]]` in the file.
+    pub span: Range<usize>,
+    /// The place of each string in `routes`.
+    pub route_spans: Vec<Range<usize>>,
     /// Whether a capture is in several conditions.
     pub(super) has_shared_captures: bool,
 }
 
 /// A condition on one claim.
 #[derive(Debug, Clone)]
-pub(super) struct Condition {
+pub struct Condition {
     /// The name as it is written.
-    pub(super) claim: String,
-    pub(super) claim_name: ClaimName,
-    pub(super) test: Test,
+    pub claim: String,
+    /// The same name, read.
+    pub claim_name: ClaimName,
+    /// What its values must be.
+    pub test: Test,
 }
 
+/// What the values of a claim must be.
 #[derive(Debug, Clone)]
-pub(super) enum Test {
+pub enum Test {
     /// A value matches one of these patterns. They bind the same captures. Never empty. The list says
     /// for each capture, in the order of their names, what it is needed for.
     AnyOf(Vec<Pattern>, Vec<Use>),
@@ -125,7 +136,7 @@ pub(super) enum Test {
 
 /// What a captured value is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub enum Use {
     /// It only has to match.
     Nothing,
     /// It must agree with another condition.
@@ -147,6 +158,14 @@ impl Rules {
         }
         reader.errors.sort_by_key(|error| error.span.start);
         Err(RulesErrors(reader.errors))
+    }
+
+    /// All rules in the order of the file.
+    #[must_use]
+    pub fn in_file_order(&self) -> Vec<&Rule> {
+        let mut rules: Vec<_> = self.allow.iter().chain(&self.deny).collect();
+        rules.sort_by_key(|rule| &rule.name);
+        rules
     }
 
     /// The text of a rules file.
@@ -357,8 +376,10 @@ impl<'t> Reader<'t> {
         let known: Vec<&str> =
             if when_is_good { route_captures.iter().map(String::as_str).collect() } else { Vec::new() };
         let mut routes = Vec::new();
+        let mut route_spans = Vec::new();
         for (text, span) in texts {
-            match Route::parse(text, &known, &stages) {
+            route_spans.push(span.clone());
+            match Route::parse(text, &known, &stages, route_spans.len() - 1) {
                 Ok(of_each_method) => routes.extend(of_each_method),
                 Err(RouteError::UnknownCapture(_)) if !when_is_good => {}
                 Err(error) => self.error(span, &format!("the route `{text}` {error}")),
@@ -384,7 +405,17 @@ impl<'t> Reader<'t> {
         }
         // In this order, most of the policy's resources are sorted when they are made.
         routes.sort();
-        let rule = Rule { name, apis, stages, when, routes, route_captures, has_shared_captures };
+        let rule = Rule {
+            name,
+            apis,
+            stages,
+            when,
+            routes,
+            route_captures,
+            span: span.clone(),
+            route_spans,
+            has_shared_captures,
+        };
         (self.errors.len() == errors_before).then_some(rule)
     }
 
