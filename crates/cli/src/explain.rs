@@ -365,8 +365,8 @@ mod tests {
 
     fn explain(rules: &str, claims: &str, request: Option<&str>) -> String {
         let requests: Vec<_> = request.into_iter().collect();
-        let (text, code) = explain_all(rules, claims, IN_PROD, &requests);
-        assert_eq!(code, true);
+        let (text, is_good) = explain_all(rules, claims, IN_PROD, &requests);
+        assert!(is_good);
         text
     }
 
@@ -504,8 +504,8 @@ mod tests {
             ((DEFAULT_API, DEFAULT_STAGE), "no: for stage dev, test only |", &denied),
             (("zyxwvu9876", "dev"), "no: for API abcdef1234 only |", &denied),
         ] {
-            let (text, code) = explain_all(EXAMPLE_RULES, r#"{"uid":"u1"}"#, place, &[request]);
-            assert_eq!(code, true);
+            let (text, is_good) = explain_all(EXAMPLE_RULES, r#"{"uid":"u1"}"#, place, &[request]);
+            assert!(is_good);
             assert!(rows(&text).contains(&format!("line 13 | {row}")), "{text}");
             assert_eq!(text.lines().next(), Some(verdict.as_str()));
             let (api, stage) = place;
@@ -539,8 +539,8 @@ mod tests {
     fn a_request_that_another_policy_leaves_out_is_a_failure() {
         let claims = |count: usize| format!(r#"{{"tenants":{}}}"#, tenants(count));
         let requests = ["GET /000/x", "GET /498/x", "GET /499/x"];
-        let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &requests);
-        assert_eq!(code, false);
+        let (text, is_good) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &requests);
+        assert!(!is_good);
         let allowed = "allowed by the rule in line 1: [[allow]] when = { tenants = '{id}' }";
         let denied = format!(
             "denied under the policy that was made for GET /000/x (83 routes left out), and under 1 more; ways out: {WAYS_OUT}"
@@ -556,13 +556,13 @@ mod tests {
         assert_eq!(size_and_answers(&text), expected);
 
         // Alone, a request has the policy that is made for it.
-        let (text, code) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &["GET /499/x"]);
-        assert_eq!(code, true);
+        let (text, is_good) = explain_all(TENANT_RULES, &claims(500), IN_PROD, &["GET /499/x"]);
+        assert!(is_good);
         let size = format!("policy: 32663 of 32768 bytes, 83 routes left out; ways out: {WAYS_OUT}");
         assert_eq!(size_and_answers(&text), [&size, &format!("GET /499/x: {allowed}")]);
 
-        let (text, code) = explain_all(TENANT_RULES, &claims(10), IN_PROD, &["GET /000/x", "GET /009/x"]);
-        assert_eq!(code, true);
+        let (text, is_good) = explain_all(TENANT_RULES, &claims(10), IN_PROD, &["GET /000/x", "GET /009/x"]);
+        assert!(is_good);
         let size = "policy for GET /000/x: 3766 of 32768 bytes";
         assert_eq!(
             size_and_answers(&text),

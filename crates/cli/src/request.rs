@@ -95,8 +95,9 @@ fn check(text: &str) -> Result<(), String> {
         Some('#') => Err(format!("clients do not send what follows a `#`; write `{method} {}`, or %23", before('#'))),
         Some(other) => {
             let mut buffer = [0; 4];
-            let encoded: String = other.encode_utf8(&mut buffer).bytes().map(|byte| format!("%{byte:02X}")).collect();
-            Err(format!("U+{:04X} is not sent in a path; write {encoded} for it", u32::from(other)))
+            let bytes = other.encode_utf8(&mut buffer).bytes();
+            let encoded: Vec<_> = bytes.map(|byte| format!("%{byte:02X}")).collect();
+            Err(format!("U+{:04X} is not sent in a path; write {} for it", u32::from(other), encoded.concat()))
         }
     }
 }

@@ -304,14 +304,11 @@ impl Reader<'_> {
         let reason =
             self.text(get("reason"), "reason", "[[expected]] has a `reason`, for those who read it later", &span);
         let expectation = "an operation or a route as it is written, such as \"GET /health\", or a list of them";
-        let on = match get("on") {
-            Some(item) => self.texts(item, "on", expectation),
-            None => {
-                self.mistake(span.clone(), &format!("[[expected]] has `on`: {expectation}"));
-                Vec::new()
-            }
-        };
-        Some(Expected { finding: finding?.0, on, reason: reason?.0, span })
+        let on = get("on").map(|item| self.texts(item, "on", expectation));
+        if on.is_none() {
+            self.mistake(span.clone(), &format!("[[expected]] has `on`: {expectation}"));
+        }
+        Some(Expected { finding: finding?.0, on: on?, reason: reason?.0, span })
     }
 
     /// A text that is required and not empty, and its place.
@@ -399,13 +396,12 @@ impl Reader<'_> {
             return None;
         };
         let has = |name: &str| table.iter().any(|(key, _)| key.get_ref() == name);
-        if let Some((key, _)) = table.iter().find(|(key, _)| key.get_ref() == "scopes") {
-            if !has("scp") && !has("scope") {
-                let message = "a token has no claim `scopes`; Okta's is `scp`, so write scp = [\"orders:read\"]; if there \
-                               is a claim of this name, write scp = [] as well";
-                self.mistake(key.span(), message);
-                return None;
-            }
+        let scopes = table.iter().find(|(key, _)| key.get_ref() == "scopes" && !has("scp") && !has("scope"));
+        if let Some((key, _)) = scopes {
+            let message = "a token has no claim `scopes`; Okta's is `scp`, so write scp = [\"orders:read\"]; if there is a \
+                           claim of this name, write scp = [] as well";
+            self.mistake(key.span(), message);
+            return None;
         }
         let json = self.json(item)?;
         match claims::from_json(&json) {
