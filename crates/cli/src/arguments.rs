@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use clap::{Args, value_parser};
+use clap::Args;
 use okta_authorizer_policy::PolicyOptions;
 
 use crate::report::Format;
@@ -17,6 +17,9 @@ pub const DEFAULT_RULES: &str = "policy.toml";
 /// The name of a tests file that nobody names.
 pub const DEFAULT_TESTS: &str = "policy.tests.toml";
 
+/// The most bytes of a policy if nobody says another number.
+pub const DEFAULT_MAX_BYTES: usize = 32_768;
+
 /// How policies are made.
 #[derive(Debug, Args)]
 pub struct PolicySize {
@@ -24,19 +27,25 @@ pub struct PolicySize {
     #[arg(
         long,
         value_name = "BYTES",
-        default_value_t = 32_768,
-        value_parser = value_parser!(u32).range(8_192..=1_048_576),
+        default_value_t = DEFAULT_MAX_BYTES,
+        value_parser = max_bytes,
         env = variable(POLICY_MAX_BYTES)
     )]
-    max_bytes: u32,
+    max_bytes: usize,
 }
 
 impl PolicySize {
     /// The options of the Lambda's policies. They have the path guard (`PATH_GUARD=on`).
     #[must_use]
     pub fn options(&self) -> PolicyOptions {
-        PolicyOptions { max_bytes: self.max_bytes as usize, path_guard: true }
+        PolicyOptions { max_bytes: self.max_bytes, path_guard: true }
     }
+}
+
+/// The same bounds as the Lambda's.
+fn max_bytes(text: &str) -> Result<usize, &'static str> {
+    let bytes = text.parse().ok().filter(|bytes| (8_192..=1_048_576).contains(bytes));
+    bytes.ok_or("expected a number from 8192 to 1048576")
 }
 
 /// The rules file as an option.

@@ -17,6 +17,9 @@ pub fn read(text: &str) -> Result<ClaimSet, String> {
     if text.starts_with('{') {
         return from_json(text);
     }
+    if text.starts_with(['[', '"']) {
+        return Err("the claims are not a JSON object; expected one such as {\"uid\":\"00u1\"}".to_owned());
+    }
     from_json(&payload(text).map_err(|problem| format!("not an access token: {problem}"))?)
 }
 
@@ -63,7 +66,12 @@ fn payload(text: &str) -> Result<String, String> {
     }
     let parts: Vec<_> = token.split('.').collect();
     let [header, payload, _signature] = parts.as_slice() else {
-        return Err("the token does not have three parts".to_owned());
+        return Err(match parts.len() {
+            5 => "the token has five parts, so it is encrypted; the authorizer reads signed tokens only".to_owned(),
+            _ => "the token does not have three parts; expected claims such as {\"uid\":\"00u1\"}, a file with \
+                  them, an access token, or `-` for standard input"
+                .to_owned(),
+        });
     };
     let (header, _) = decode(header, "header")?;
     check_header(&header)?;
@@ -72,9 +80,12 @@ fn payload(text: &str) -> Result<String, String> {
 
 /// A part of a token as an object, and as its JSON text.
 fn decode(encoded: &str, part: &str) -> Result<(JsonObject, String), String> {
-    let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| format!("the {part} is not base64url"))?;
+    let json = URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| format!("the {part} is not base64url; expected a token as Okta issues it"))?;
     let object = JsonObject::parse(&json).zip(String::from_utf8(json).ok());
-    object.ok_or_else(|| format!("the {part} is not a JSON object with unique names"))
+    object
+        .ok_or_else(|| format!("the {part} is not a JSON object with unique names; expected a token as Okta issues it"))
 }
 
 /// Refuses headers that the Lambda refuses. For example, a token of Okta's org authorization server
@@ -221,22 +232,32 @@ mod tests {
     fn what_is_not_a_token_is_named() {
         let good = token(HEADER, "{}");
         assert!(read(&good).is_ok());
+        let parts = "the token does not have three parts; expected claims such as {\"uid\":\"00u1\"}, a file with them, \
+                     an access token, or `-` for standard input";
+        let not_json = "the header is not a JSON object with unique names; expected a token as Okta issues it";
+        let payload = "the payload is not a JSON object with unique names; expected a token as Okta issues it";
         for (text, problem) in [
-            ("nonsense", "the token does not have three parts"),
-            ("a.b", "the token does not have three parts"),
-            (&format!("{good}.x"), "the token does not have three parts"),
+            ("nonsense", parts),
+            ("a.b", parts),
+            (&format!("{good}.x"), parts),
+            ("a.b.c.d.e", "the token has five parts, so it is encrypted; the authorizer reads signed tokens only"),
+            ("abc.def.ghi", not_json),
             ("", "there is no token"),
             ("Bearer", "there is no token"),
             (&format!("Basic {good}"), "the scheme is not Bearer"),
-            ("é.e30.x", "the header is not base64url"),
-            (&token("[]", "{}"), "the header is not a JSON object with unique names"),
-            (&good.replace(".e30.", ".e30=."), "the payload is not base64url"),
-            (&good.replace(".e30.", ".."), "the payload is not a JSON object with unique names"),
-            (&token(HEADER, r#"{"a":1,"a":1}"#), "the payload is not a JSON object with unique names"),
+            ("é.e30.x", "the header is not base64url; expected a token as Okta issues it"),
+            (&token("[]", "{}"), not_json),
+            (&good.replace(".e30.", ".e30=."), "the payload is not base64url; expected a token as Okta issues it"),
+            (&good.replace(".e30.", ".."), payload),
+            (&token(HEADER, r#"{"a":1,"a":1}"#), payload),
             (&"a".repeat(16_385), "the token has 16385 bytes; at most 16384 are accepted"),
-            (&"a".repeat(16_384), "the token does not have three parts"),
+            (&"a".repeat(16_384), parts),
         ] {
             assert_eq!(read(text).unwrap_err(), format!("not an access token: {problem}"), "{text}");
+        }
+        for other in ["[1]", "\"x\""] {
+            let expected = "the claims are not a JSON object; expected one such as {\"uid\":\"00u1\"}";
+            assert_eq!(read(other).unwrap_err(), expected, "{other}");
         }
     }
 

@@ -313,7 +313,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
         let finding = |((_, reason), (part, proof)): ((usize, Reason), (&Part<'r>, Proof))| {
             let side = if reason == Reason::Granted { after } else { before };
             let (span, route) = side.route(part);
-            let rule = request::rule_name(&part.rule.name);
+            let rule = request::rule_text(&part.rule.name);
             let message = match (reason, is_gain) {
                 (Reason::Granted, true) => format!("{rule} now grants `{route}` to tokens that could not call it"),
                 (Reason::Granted, false) => format!("{rule} granted `{route}` to tokens that can no longer call it"),

@@ -49,7 +49,8 @@ fn text(name: &str, read: io::Result<Vec<u8>>) -> Result<Rc<File>, Stop> {
         io::ErrorKind::NotFound => format!("{name}: there is no such file"),
         io::ErrorKind::IsADirectory => format!("{name}: this is a folder; expected a file"),
         io::ErrorKind::PermissionDenied => format!("{name}: this file may not be read"),
-        _ => format!("{name}: {error}"),
+        // The text without ` (os error 36)`.
+        _ => format!("{name}: {}", error.to_string().split(" (os error").next().unwrap_or_default()),
     })?;
     let text = Rules::text(bytes).map_err(|errors| {
         let reasons: Vec<_> = errors.0.into_iter().map(|error| error.reason).collect();

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod files;
 pub mod report;
 mod request;
+mod why;
 
 /// The rules of the unit tests.
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn cell(rules: &Rules, api: &Api, operation: &Operation, method: &'static str, c
         }
     }
     match (of_any, paths.len()) {
-        (Some(Verdict::DeniedByRule { rule }), 0) => format!("denied by {}", escaped(&crate::request::rule_name(&rule))),
+        (Some(Verdict::DeniedByRule { rule }), 0) => format!("denied by {}", escaped(&crate::request::rule_text(&rule))),
         (_, 0) => "denied".to_owned(),
         (_, count) => {
             let shown: Vec<_> = paths.iter().take(MAX_PATHS).map(|path| format!("`{}`", escaped(path))).collect();

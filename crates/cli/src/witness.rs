@@ -37,7 +37,7 @@ impl Scene {
     pub fn new(claims: &Map<String, Value>, request: &str, api: &str, stage: &str) -> Option<Self> {
         let json = serde_json::to_string(claims).ok()?;
         let claims = claims::from_json(&json).ok()?;
-        let request = Stage::new(api, stage).ok()?.request(request).ok()?;
+        let request = Stage::new(api, stage).ok()?.arn(request)?;
         Some(Self { json, claims, request })
     }
 
@@ -45,7 +45,7 @@ impl Scene {
     #[must_use]
     pub fn with_request(&self, request: &str) -> Option<Self> {
         let claims = claims::from_json(&self.json).ok()?;
-        let request = Stage::new(self.request.api(), self.request.stage()).ok()?.request(request).ok()?;
+        let request = Stage::new(self.request.api(), self.request.stage()).ok()?.arn(request)?;
         Some(Self { json: self.json.clone(), claims, request })
     }
 

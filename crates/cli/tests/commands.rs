@@ -44,10 +44,17 @@ impl Run {
         self.stdout
     }
 
-    /// What a command reported that must have failed with this exit code.
+    /// What a command found.
     #[track_caller]
-    fn failure(self, code: i32) -> String {
-        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
+    fn findings(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(1), ""));
+        self.stdout
+    }
+
+    /// Why a command could not do its work.
+    #[track_caller]
+    fn refusal(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""));
         self.stderr
     }
 }
@@ -81,11 +88,11 @@ fn explain_reads_json_a_token_a_file_and_standard_input() {
     fs::write(folder.join("token.txt"), format!("{bearer}\n")).unwrap();
     for claims in [json, TOKEN, &bearer, "claims.json", "token.txt"] {
         let text = run(&folder, &["explain", claims, "GET /users/u1"]).success();
-        assert!(text.ends_with(ALLOWED), "{claims}: {text}");
+        assert!(text.starts_with(ALLOWED), "{claims}: {text}");
     }
     for stdin in [json, TOKEN, &bearer, &format!("{bearer}\n"), &format!("\u{feff}{json}\r\n")] {
         let text = run_with(&folder, &["explain", "-", "GET /users/u1"], stdin, &[]).success();
-        assert!(text.ends_with(ALLOWED), "{stdin}: {text}");
+        assert!(text.starts_with(ALLOWED), "{stdin}: {text}");
     }
 }
 
@@ -93,14 +100,14 @@ fn explain_reads_json_a_token_a_file_and_standard_input() {
 fn explain_of_a_denied_request_is_a_success() {
     let folder = folder("explain_denied");
     let text = run(&folder, &["explain", r#"{"uid":"u1"}"#, "GET /users/u2"]).success();
-    assert!(text.ends_with("GET /users/u2: denied: no rule grants it\n"), "{text}");
+    assert!(text.starts_with("GET /users/u2: denied: no rule grants it\n"), "{text}");
 }
 
 #[test]
 fn explain_without_a_request_has_no_verdict() {
     let folder = folder("explain_no_request");
     let text = run(&folder, &["explain", r#"{"uid":"u1"}"#]).success();
-    assert!(text.contains("/prod/GET/users/u1\"") && text.ends_with(" of at most 32768 bytes\n"), "{text}");
+    assert!(text.contains("/prod/GET/users/u1\"") && text.starts_with('┌'), "{text}");
 }
 
 #[test]
@@ -116,13 +123,15 @@ fn explain_takes_several_requests_and_fails_if_the_cache_decides() {
     };
     let cut = explain(500, &["GET /100/x", "GET /599/x"]);
     assert_eq!((cut.code, cut.stderr.as_str()), (Some(1), ""));
-    let last = "GET /599/x: denied under the policy that was made for GET /100/x (83 routes left out); \
-                see \"A policy that does not fit\" in docs/rules.md";
-    assert_eq!(cut.stdout.lines().last(), Some(last));
-    assert!(explain(500, &["GET /599/x"]).success().contains(", 83 routes left out\n"));
+    let ways_out = "ways out: fewer routes, a larger POLICY_MAX_BYTES (here: --max-bytes), or no result cache; \
+                    see \"A policy that does not fit\" in docs/rules.md";
+    let denied =
+        format!("GET /599/x: denied under the policy that was made for GET /100/x (83 routes left out); {ways_out}");
+    assert_eq!(cut.stdout.lines().nth(2), Some(denied.as_str()));
+    assert!(explain(500, &["GET /599/x"]).success().contains(&format!(", 83 routes left out; {ways_out}\n")));
     assert!(!explain(10, &["GET /100/x", "GET /109/x"]).success().contains("left out"));
     let larger = explain(500, &["GET /100/x", "GET /599/x", "--max-bytes", "65536"]).success();
-    assert!(larger.contains(" of at most 65536 bytes\n"), "{larger}");
+    assert!(larger.contains(" of 65536 bytes\n"), "{larger}");
 
     // The variable of the Lambda.
     let case = format!(
@@ -133,13 +142,16 @@ fn explain_takes_several_requests_and_fails_if_the_cache_decides() {
     let test = ["test", "tenants.tests.toml", "--rules", "tenants.toml"];
     let with_bytes = |bytes| run_with(&folder, &test, "", &[("POLICY_MAX_BYTES", bytes)]);
     assert_eq!(with_bytes("65536").success(), "tenants.tests.toml: 2 requests as expected\n");
-    let failure = "tenants.tests.toml, line 1: the case \"x\": GET /599/x is denied under the policy that was made for \
-                   GET /100/x (83 routes left out); see \"A policy that does not fit\" in docs/rules.md\n\
-                   1 of 2 requests not as expected\n";
-    assert_eq!(with_bytes("32768").failure(1), failure);
-    assert_eq!(with_bytes("").failure(1), failure);
-    let error = with_bytes("8191").failure(2);
-    assert!(error.contains("8191 is not in 8192..=1048576"), "{error}");
+    for bytes in ["32768", ""] {
+        let found = with_bytes(bytes).findings();
+        let start = "error[other-answer-in-cache]: the case \"x\": GET /599/x is denied under the policy that was made for \
+                     GET /100/x (83 routes left out)\n --> tenants.tests.toml:4:";
+        assert!(found.starts_with(start) && found.contains(ways_out), "{found}");
+        assert!(found.contains(" 'GET /100/x' 'GET /599/x' --rules 'tenants.toml'\n"), "{found}");
+        assert!(found.ends_with("\ntenants.tests.toml: 2 requests, 1 error\n"), "{found}");
+    }
+    let error = with_bytes("8191").refusal();
+    assert!(error.contains("expected a number from 8192 to 1048576"), "{error}");
 }
 
 #[test]
@@ -155,8 +167,8 @@ fn explain_takes_the_stage_and_the_api_of_the_requests() {
     assert!(explain(&["--stage", "dev"]).success().contains("no: for API a1b2c3d4e5 only"));
     assert!(explain(&["--api", "a1b2c3d4e5"]).success().contains("no: for stage dev only"));
     assert_eq!(
-        explain(&["--stage", "dev/GET"]).failure(1),
-        "`dev/GET` is not the name of a stage: expected 1 to 128 letters, digits, `-` and `_`\n"
+        explain(&["--stage", "dev/GET"]).refusal(),
+        "`dev/GET` is not the name of a stage; expected 1 to 128 letters, digits, `-` and `_`\n"
     );
 }
 
@@ -183,25 +195,90 @@ fn a_file_that_is_not_utf_8_is_named() {
         run("-bom").success();
         let utf_16 =
             "the file is UTF-16, as PowerShell writes it; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)";
-        assert_eq!(run("").failure(1), format!("{}: {utf_16}\n", name[0]));
+        assert_eq!(run("").refusal(), format!("{}: {utf_16}\n", name[0]));
         let other = "the file is not UTF-8; save it as UTF-8";
-        assert_eq!(run("-latin-1").failure(1), format!("{}-latin-1: {other}\n", name[0]));
+        assert_eq!(run("-latin-1").refusal(), format!("{}-latin-1: {other}\n", name[0]));
     }
 }
 
 #[test]
 fn explain_names_what_is_wrong_with_its_input() {
     let folder = folder("explain_wrong");
+    fs::write(folder.join("array.json"), "[1]").unwrap();
+    let not_json = "the claims are not a JSON object; expected one such as {\"uid\":\"00u1\"}\n";
+    let no_stage = "is not the name of a stage; expected 1 to 128 letters, digits, `-` and `_`\n";
     for (arguments, error) in [
-        (["nonsense", "GET /a"], "not an access token: the token does not have three parts\n"),
-        (["-", "GET /a"], "not an access token: there is no token\n"),
-        ([r#"{"uid":7}"#, "GET /a"], "a token with these claims is refused: the claim uid has the wrong type\n"),
         (
-            ["{}", "GET"],
-            "`GET` is not a request: expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, a space, and a path\n",
+            ["explain", "nonsense"].as_slice(),
+            "not an access token: the token does not have three parts; expected claims such as {\"uid\":\"00u1\"}, a file \
+             with them, an access token, or `-` for standard input\n",
+        ),
+        (&["explain", "-"], "not an access token: there is no token\n"),
+        (
+            &["explain", "a.b.c.d.e"],
+            "not an access token: the token has five parts, so it is encrypted; the authorizer reads signed tokens only\n",
+        ),
+        (
+            &["explain", "abc.def.ghi"],
+            "not an access token: the header is not a JSON object with unique names; expected a token as Okta issues it\n",
+        ),
+        (&["explain", "[1]"], not_json),
+        (&["explain", "array.json"], &format!("array.json: {not_json}")),
+        (&["explain", "claim.json"], "claim.json: there is no such file\n"),
+        (&["explain", "TOKEN.TXT"], "TOKEN.TXT: there is no such file\n"),
+        (&["explain", "my/claims"], "my/claims: there is no such file\n"),
+        (&["explain", r"my\claims"], "my\\claims: there is no such file\n"),
+        (&["explain", "."], ".: this is a folder; expected a file\n"),
+        (&["check", "."], ".: this is a folder; expected a file\n"),
+        (&["explain", r#"{"uid":7}"#], "a token with these claims is refused: the claim uid has the wrong type\n"),
+        (&["explain", "{}", "GET"], "`GET` is not a request: it has no path; write `GET /` or another path\n"),
+        (&["explain", "{}", "--stage", ""], &format!("`` {no_stage}")),
+        (&["explain", "{}", "--stage", "a b"], &format!("`a b` {no_stage}")),
+    ] {
+        assert_eq!(run(&folder, arguments).refusal(), error, "{arguments:?}");
+    }
+}
+
+#[test]
+fn explain_reads_a_token_event() {
+    let folder = folder("explain_event");
+    let event = |kind: &str, token: &str, arn: &str| {
+        fs::write(
+            folder.join("event.json"),
+            serde_json::json!({ "type": kind, "authorizationToken": token, "methodArn": arn }).to_string(),
+        )
+        .unwrap();
+        run(&folder, &["explain", "--event", "event.json"])
+    };
+    let (bearer, arn) =
+        (format!("Bearer {TOKEN}"), "arn:aws:execute-api:eu-west-1:210987654321:a1b2c3d4e5/dev/GET/users/u1");
+    let text = event("TOKEN", &bearer, arn).success();
+    assert!(text.starts_with(ALLOWED), "{text}");
+    assert!(text.contains("\"arn:aws:execute-api:eu-west-1:210987654321:a1b2c3d4e5/dev/GET/users/u1\""), "{text}");
+    let expected = "expected {\"type\":\"TOKEN\",\"authorizationToken\":\"Bearer …\",\"methodArn\":\"arn:…\"}";
+    for (run, error) in [
+        (event("REQUEST", &bearer, arn), "the event's `type` is not TOKEN, and the authorizer takes no other"),
+        (
+            event("TOKEN", TOKEN, arn),
+            "the event's `authorizationToken` does not start with `Bearer `, so the caller gets 401",
+        ),
+        (event("TOKEN", "Bearer a.b", arn), "not an access token: the token does not have three parts; "),
+        (
+            event("TOKEN", &bearer, "arn:x"),
+            "`arn:x` is not the ARN of a method; expected arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/path",
         ),
     ] {
-        assert_eq!(run(&folder, &["explain", arguments[0], arguments[1]]).failure(1), error, "{arguments:?}");
+        let message = run.refusal();
+        assert!(message.starts_with(&format!("event.json: {error}")), "{message}");
+    }
+    for (json, error) in [
+        ("{", "not an event: EOF while parsing an object at line 1 column 1"),
+        ("{}", "the event has no `authorizationToken`"),
+        (r#"{"authorizationToken":"x"}"#, "the event has no `methodArn`"),
+    ] {
+        fs::write(folder.join("event.json"), json).unwrap();
+        let message = run(&folder, &["explain", "--event", "event.json"]).refusal();
+        assert_eq!(message, format!("event.json: {error}; {expected}\n"));
     }
 }
 
@@ -211,12 +288,12 @@ fn check_accepts_a_good_file_and_shows_a_mistake() {
     fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
     assert_eq!(run(&folder, &["check"]).success(), "policy.toml: good\n");
     assert_eq!(run(&folder, &["check", "./policy.toml"]).success(), "./policy.toml: good\n");
-    let error = run(&folder, &["check", "bad.toml"]).failure(1);
-    assert!(error.starts_with("error: the route `FETCH /users` has the method"), "{error}");
+    let error = run(&folder, &["check", "bad.toml"]).findings();
+    assert!(error.starts_with("error[mistake]: the route `FETCH /users` has the method"), "{error}");
     assert!(error.contains("\n --> bad.toml:2:11\n"), "{error}");
 
     fs::write(folder.join("two.toml"), format!("{BAD_RULES}{BAD_RULES}")).unwrap();
-    let error = run(&folder, &["check", "two.toml"]).failure(1);
+    let error = run(&folder, &["check", "two.toml"]).findings();
     let places: Vec<_> = error.lines().filter_map(|line| line.trim().strip_prefix("--> ")).collect();
     assert_eq!(places, ["two.toml:2:11", "two.toml:4:11"]);
 }
@@ -228,8 +305,11 @@ fn check_refuses_a_file_of_more_than_100_kib() {
     fs::write(folder.join("longest.toml"), padded(102_400)).unwrap();
     fs::write(folder.join("too-long.toml"), padded(102_401)).unwrap();
     assert_eq!(run(&folder, &["check", "longest.toml"]).success(), "longest.toml: good\n");
-    let error = run(&folder, &["check", "too-long.toml"]).failure(1);
-    assert!(error.starts_with("error: the file has 102401 bytes; at most 102400 are accepted\n"), "{error:.300}");
+    let error = run(&folder, &["check", "too-long.toml"]).findings();
+    assert!(
+        error.starts_with("error[mistake]: the file has 102401 bytes; at most 102400 are accepted\n"),
+        "{error:.300}"
+    );
     assert!(error.contains("\n --> too-long.toml:1:1\n"), "{error:.300}");
     assert!(error.len() < 1_000, "the whole file is printed");
 }
@@ -245,13 +325,100 @@ fn test_counts_requests_and_lists_failures() {
         run(&folder, &["test", "./policy.tests.toml"]).success(),
         "./policy.tests.toml: 2 requests as expected\n"
     );
-    assert_eq!(
-        run(&folder, &["test", "swapped.toml"]).failure(1),
-        "swapped.toml, line 1: the case \"own\": GET /users/u2 should be allowed, and is denied: no rule grants it
-swapped.toml, line 1: the case \"own\": GET /users/u1 should be denied, and is allowed by the rule in line 1
-2 of 2 requests not as expected\n"
+    let found = run(&folder, &["test", "swapped.toml"]).findings();
+    let expected = r#"error[unexpected-answer]: the case "own": GET /users/u2 should be allowed, and is denied: no rule grants it
+ --> swapped.toml:5:10
+  |
+5 | allow = ['GET /users/u2']
+  |          ^^^^^^^^^^^^^^^
+  |
+  = note: a token with {"uid":"u1"} and GET /users/u2: 403
+  = help: the rule in line 1 has such a route, but with other values: uid = u1
+  = help: to see more: okta-policy explain '{"uid":"u1"}' 'GET /users/u2'
+
+error[unexpected-answer]: the case "own": GET /users/u1 should be denied, and is allowed by the rule in line 1
+ --> swapped.toml:4:9
+  |
+4 | deny = ['GET /users/u1']
+  |         ^^^^^^^^^^^^^^^
+  |
+ ::: policy.toml:3:11
+  |
+3 | routes = ['GET /users/{uid}']
+  |           ------------------ it is allowed here
+  |
+  = note: a token with {"uid":"u1"} and GET /users/u1: 200
+  = help: to see more: okta-policy explain '{"uid":"u1"}' 'GET /users/u1'
+
+swapped.toml: 2 requests, 2 errors
+"#;
+    assert_eq!(found, expected);
+    let error = run(&folder, &["test", "empty.toml"]).refusal();
+    assert!(error.starts_with("error[mistake]: there is no case; write one, such as [[case]]"), "{error}");
+}
+
+#[test]
+fn test_prints_json_and_annotations_too() {
+    let folder = folder("test_formats");
+    let one = TESTS.replace("u2", "u1").replace("allow = ['GET /users/u1']\n", "");
+    fs::write(folder.join("one.toml"), one).unwrap();
+    let json = run(&folder, &["test", "one.toml", "--format", "json"]).findings();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["good"], false);
+    assert_eq!(json["findings"][0]["kind"], "unexpected-answer");
+    assert_eq!(json["findings"][0]["witness"]["claims"]["uid"], "u1");
+    assert_eq!(json["findings"][0]["places"][1]["file"], "policy.toml");
+    let github = run(&folder, &["test", "one.toml", "--format", "github"]).findings();
+    let start = "::error title=unexpected-answer,file=one.toml,line=4,endLine=4,col=9,endColumn=24::the case \"own\": ";
+    assert!(github.starts_with(start), "{github}");
+    // Mistakes are findings too, but the tests cannot run.
+    fs::write(folder.join("bad.toml"), "[[cases]]\n").unwrap();
+    let bad = run(&folder, &["test", "bad.toml", "--format", "github"]);
+    assert_eq!((bad.code, bad.stderr.as_str()), (Some(2), ""));
+    let expected = "::error title=mistake,file=bad.toml,line=1,endLine=1,col=3,endColumn=8::unknown key `cases`; write \
+                    [[case]]\nbad.toml: 1 error\n";
+    assert_eq!(bad.stdout, expected);
+}
+
+#[test]
+fn test_warns_of_what_no_case_exercises_and_strict_fails() {
+    let folder = folder("test_strict");
+    fs::write(folder.join("two.toml"), format!("{RULES}[[allow]]\nroutes = ['GET /apps']\n")).unwrap();
+    let test = |more: &[&str]| run(&folder, &[&["test", "--rules", "two.toml"], more].concat());
+    let text = test(&[]).success();
+    let start = "warning[untested-rule]: no case exercises the rule in line 4\n --> two.toml:4:1\n";
+    assert!(text.starts_with(start), "{text}");
+    assert!(text.ends_with("\npolicy.tests.toml: 2 requests as expected, 1 warning\n"), "{text}");
+    let strict = test(&["--strict"]).findings();
+    assert!(strict.starts_with(&start.replace("warning", "error")), "{strict}");
+    assert!(strict.ends_with("\npolicy.tests.toml: 2 requests, 1 error\n"), "{strict}");
+    run(&folder, &["test", "--strict"]).success();
+}
+
+#[test]
+fn mistakes_of_rules_and_tests_are_reported_together() {
+    let folder = folder("test_both");
+    fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
+    fs::write(folder.join("bad.tests.toml"), "[case]\n").unwrap();
+    let error = run(&folder, &["test", "bad.tests.toml", "--rules", "bad.toml"]).refusal();
+    let places: Vec<_> = error.lines().filter_map(|line| line.trim().strip_prefix("--> ")).collect();
+    assert!(places.starts_with(&["bad.toml:2:11", "bad.tests.toml:1:1"]), "{error}");
+    // One in place of the other.
+    let error = run(&folder, &["test", "policy.toml"]).refusal();
+    assert!(
+        error.starts_with("error[mistake]: this is a rules file, because it has [[allow]] or [[deny]];"),
+        "{error}"
     );
-    assert_eq!(run(&folder, &["test", "empty.toml"]).failure(1), "empty.toml, line 1: missing field `case`\n");
+}
+
+#[test]
+fn tests_use_the_rules_of_their_own_folder() {
+    let folder = folder("test_folder");
+    fs::create_dir(folder.join("other")).unwrap();
+    fs::write(folder.join("other/policy.toml"), "[[allow]]\nroutes = ['GET /users/u1']\n").unwrap();
+    fs::write(folder.join("other/a.toml"), TESTS.replace("uid = 'u1'", "")).unwrap();
+    assert_eq!(run(&folder, &["test", "other/a.toml"]).success(), "other/a.toml: 2 requests as expected\n");
+    run(&folder, &["test", "other/a.toml", "--rules", "policy.toml"]).findings();
 }
 
 #[test]
@@ -263,7 +430,7 @@ fn a_missing_file_is_named() {
         &["test", "--rules", "none.toml"],
         &["test", "none.toml"],
     ] {
-        let error = run(&folder, arguments).failure(1);
+        let error = run(&folder, arguments).refusal();
         assert!(error.starts_with("none.toml: "), "{arguments:?}: {error}");
     }
 }
@@ -277,7 +444,9 @@ fn policy_file_names_the_rules_unless_they_are_given() {
         (&["check"], &["check", "policy.toml"]),
         (&["test"], &["test", "--rules", "policy.toml"]),
     ] {
-        let error = run_with(&folder, arguments, "", &[("POLICY_FILE", "bad.toml")]).failure(1);
+        let bad = run_with(&folder, arguments, "", &[("POLICY_FILE", "bad.toml")]);
+        // The mistakes are what `check` looks for. The other commands cannot work with them.
+        let error = if arguments == ["check"] { bad.findings() } else { bad.refusal() };
         assert!(error.contains("bad.toml:2:11"), "{arguments:?}: {error}");
         run_with(&folder, with_rules, "", &[("POLICY_FILE", "bad.toml")]).success();
         // Empty means unset, as in the Lambda.
@@ -301,8 +470,11 @@ fn wrong_arguments_have_exit_code_2() {
         &["test", "a", "b"],
         &["--check"],
         &["chek"],
+        &["explain", "{}", "--event", "event.json"],
+        &["explain", "--event", "event.json", "--stage", "dev"],
+        &["test", "--format", "xml"],
     ] {
-        let error = run(&folder, arguments).failure(2);
+        let error = run(&folder, arguments).refusal();
         assert!(error.contains("--help") || error.contains("Usage: "), "{arguments:?}: {error}");
     }
 }
