@@ -1,12 +1,23 @@
 //! JSON and YAML as a tree with positions, because findings point into the file.
 
-use std::{collections::HashMap, iter, ops::Range, rc::Rc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    iter,
+    ops::Range,
+    rc::Rc,
+};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde::de::IgnoredAny;
 
 /// More levels than any API needs. The reader is recursive.
 const MAX_DEPTH: usize = 120;
+
+/// More than any nesting needs.
+const INDENTATION: usize = 2 * MAX_DEPTH;
+
+/// Each of these lines can cost a further reading.
+const MAX_INDENTED_LINES: usize = 1_000;
 
 /// The most values that a file can have after its aliases are replaced.
 const MAX_NODES: usize = 10_000_000;
@@ -174,7 +185,7 @@ pub fn parse(text: &str, is_json: bool) -> Result<Node, Mistake> {
             let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
             Err((format!("the file is no JSON: {error}"), at..at))
         }
-        Err(_) => Yaml::new(text, mark).document(),
+        Err(_) => yaml(text, mark),
     }
 }
 
@@ -309,24 +320,108 @@ impl Json<'_> {
     }
 }
 
+/// The tree of YAML. `PyYAML`, and so AWS, takes flow collections and quoted texts whose later lines
+/// are not indented. YAML 1.2 and the parser do not:
+///
+/// ```yaml
+/// key: [
+///   a
+/// ]
+/// ```
+///
+/// White space there means nothing, so such lines are indented, and the file is read again.
+fn yaml(text: &str, mark: usize) -> Result<Node, Mistake> {
+    let mut indented = BTreeSet::new();
+    loop {
+        let source = Source::new(text, mark, &indented);
+        let failed = match Yaml::new(text, &source).document() {
+            Ok(node) => return Ok(node),
+            Err(failed) => failed,
+        };
+        let before = indented.len();
+        let (reason, span) = failed;
+        let line_start = |at: usize| text.get(..at).and_then(|text| text.rfind('\n')).map_or(0, |at| at + 1).max(mark);
+        if reason.ends_with("invalid indentation") || reason.ends_with("invalid indentation in flow construct") {
+            indented.insert(line_start(span.start));
+            // Outside a text, only the end of a collection starts with these.
+            let closes = |line: &str| line.trim_start().starts_with([']', '}']);
+            let starts = lines(text, mark).filter(|(_, line)| closes(line)).map(|(start, _)| start);
+            indented.extend(starts);
+        } else if reason.ends_with("invalid indentation in quoted scalar") {
+            let end = quoted_end(text, span.start);
+            let starts =
+                lines(text, mark).map(|(start, _)| start).filter(|start| (span.start + 1..end).contains(start));
+            indented.extend(starts);
+        }
+        if indented.len() == before || before > MAX_INDENTED_LINES {
+            return Err((reason, span));
+        }
+    }
+}
+
+/// The lines with their byte offsets.
+fn lines(text: &str, mark: usize) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.get(mark..).unwrap_or_default().split_inclusive('\n');
+    lines.scan(mark, |at, line| {
+        let start = *at;
+        *at += line.len();
+        Some((start, line))
+    })
+}
+
+/// The end of the text in quotes that starts here. `''` in single quotes is a quote.
+fn quoted_end(text: &str, start: usize) -> usize {
+    let mut bytes = text.bytes().enumerate().skip(start).peekable();
+    let quote = bytes.next().map(|(_, byte)| byte);
+    while let Some((at, byte)) = bytes.next() {
+        let is_doubled = quote == Some(b'\'') && bytes.peek().is_some_and(|(_, next)| *next == b'\'');
+        match byte {
+            b'\\' if quote == Some(b'"') => drop(bytes.next()),
+            _ if Some(byte) != quote => {}
+            _ if is_doubled => drop(bytes.next()),
+            _ => return at,
+        }
+    }
+    text.len()
+}
+
+/// What the parser reads.
+struct Source {
+    text: String,
+    /// The byte offset of each character in the file.
+    offsets: Vec<usize>,
+}
+
+impl Source {
+    fn new(text: &str, mark: usize, indented: &BTreeSet<usize>) -> Self {
+        let mut source = Self { text: String::with_capacity(text.len()), offsets: Vec::with_capacity(text.len()) };
+        for (at, character) in text.char_indices().skip_while(|(at, _)| *at < mark) {
+            if indented.contains(&at) {
+                source.text.push_str(&" ".repeat(INDENTATION));
+                source.offsets.resize(source.offsets.len() + INDENTATION, at);
+            }
+            source.text.push(character);
+            source.offsets.push(at);
+        }
+        source
+    }
+}
+
 /// YAML 1.2, with the merge key `<<` of YAML 1.1 and the tags of CloudFormation.
 struct Yaml<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    /// The file.
     text: &'a str,
-    /// The length of the byte order mark, which the parser does not see.
-    mark: usize,
-    /// The byte offset of each character. Empty if all are ASCII.
-    offsets: Vec<usize>,
+    offsets: &'a [usize],
     anchors: HashMap<usize, Rc<Node>>,
     /// How many values there are so far.
     size: usize,
 }
 
 impl<'a> Yaml<'a> {
-    fn new(text: &'a str, mark: usize) -> Self {
-        let yaml = text.get(mark..).unwrap_or_default();
-        let offsets = if yaml.is_ascii() { Vec::new() } else { yaml.char_indices().map(|(at, _)| at).collect() };
-        Self { parser: Parser::new_from_str(yaml), text, mark, offsets, anchors: HashMap::new(), size: 0 }
+    fn new(text: &'a str, source: &'a Source) -> Self {
+        let parser = Parser::new_from_str(&source.text);
+        Self { parser, text, offsets: &source.offsets, anchors: HashMap::new(), size: 0 }
     }
 
     fn document(mut self) -> Result<Node, Mistake> {
@@ -456,9 +551,7 @@ impl<'a> Yaml<'a> {
 
     /// The parser counts characters.
     fn offset(&self, marker: Marker) -> usize {
-        let is_ascii = self.offsets.is_empty();
-        let offset = if is_ascii { Some(marker.index()) } else { self.offsets.get(marker.index()).copied() };
-        offset.map_or(self.text.len(), |offset| offset + self.mark).min(self.text.len())
+        self.offsets.get(marker.index()).copied().unwrap_or(self.text.len())
     }
 }
 

@@ -22,7 +22,9 @@ pub enum Scheme {
     Other(String),
     /// A login that API Gateway does not know, such as `oauth2`.
     Login,
-    /// An API key, or a scheme that API Gateway does not know.
+    /// An API key.
+    Key,
+    /// A scheme that API Gateway does not know, such as `basic`.
     Nothing,
 }
 
@@ -106,7 +108,7 @@ fn decide(names: &[String], schemes: &HashMap<String, Scheme>) -> Option<Access>
             Some(Scheme::Authorizer) => return Some(Access::Authorizer),
             Some(Scheme::Other(kind)) => other = other.or(Some(kind.clone())),
             None if name == "AWS_IAM" => other = other.or(Some("AWS_IAM".to_owned())),
-            Some(Scheme::Login | Scheme::Nothing) | None => {}
+            Some(Scheme::Login | Scheme::Key | Scheme::Nothing) | None => {}
         }
     }
     other.map(Access::Other)
@@ -146,6 +148,7 @@ impl<'a> Reader<'a> {
             ("oauth2" | "openidconnect", _) | ("http", "bearer") => Scheme::Login,
             // How OpenAPI 2.0 has to write a bearer token.
             ("apikey", _) if text("in") == "header" && text("name") == "authorization" => Scheme::Login,
+            ("apikey", _) => Scheme::Key,
             _ => Scheme::Nothing,
         }
     }
@@ -251,7 +254,8 @@ impl<'a> Reader<'a> {
             _ if name == "NONE" => "its authorizer is NONE".to_owned(),
             None => format!("its security scheme `{name}` is not defined"),
             Some(Scheme::Login) => format!("its security scheme `{name}` has no `{AUTHORIZER}`"),
-            Some(_) => format!("its security scheme `{name}` is no authorizer; an API key is not authorization"),
+            Some(Scheme::Key) => format!("its security scheme `{name}` is an API key, which is not authorization"),
+            Some(_) => format!("its security scheme `{name}` is no authorizer for API Gateway"),
         }
     }
 

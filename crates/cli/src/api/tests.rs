@@ -74,10 +74,7 @@ fn an_openapi_operation_has_the_access_that_api_gateway_gives_it() {
         ("", ignored),
         ("security: []", "open: its `security` is empty"),
         ("security: [{}]", "open: its `security` is empty"),
-        (
-            "security: [{ Key: [] }]",
-            "open: its security scheme `Key` is no authorizer; an API key is not authorization",
-        ),
+        ("security: [{ Key: [] }]", "open: its security scheme `Key` is an API key, which is not authorization"),
         ("security: [{ Docs: [] }]", "open: its security scheme `Docs` has no `x-amazon-apigateway-authorizer`"),
         ("security: [{ Gone: [] }]", "open: its security scheme `Gone` is not defined"),
         ("security: [{ Old: [] }]", "other: an authorizer of the type REQUEST"),
@@ -103,13 +100,10 @@ fn without_an_authorizer_in_the_file_a_login_is_the_authorizer() {
         ("type: openIdConnect", "ours [a]"),
         ("type: http, scheme: bearer", "ours [a]"),
         ("type: apiKey, in: header, name: Authorization", "ours [a]"),
-        (
-            "type: http, scheme: basic",
-            "open: its security scheme `S` is no authorizer; an API key is not authorization",
-        ),
+        ("type: http, scheme: basic", "open: its security scheme `S` is no authorizer for API Gateway"),
         (
             "type: apiKey, in: header, name: x-api-key",
-            "open: its security scheme `S` is no authorizer; an API key is not authorization",
+            "open: its security scheme `S` is an API key, which is not authorization",
         ),
     ];
     for (scheme, expected) in logins {
@@ -217,6 +211,31 @@ fn places_are_right_in_every_encoding_and_line_ending() {
             assert_eq!(text[operation.place.span.clone()].trim_matches('"'), "get");
         }
     }
+}
+
+#[test]
+fn flow_collections_and_quoted_texts_need_no_indentation() {
+    let text = "openapi: 3.0.1
+info:
+    title: \"ü
+a \\\" b\"
+    version: 'it''s
+1'
+script: |
+  if (x) {
+  }
+x:
+  y: {
+      a: [
+  b,
+  c ]
+  }
+paths: { /a: {
+  get: {}
+}}
+";
+    assert_reads("api.yaml", text, &["GET /a 17:3 open: it has no `security`"]);
+    assert_reads("api.yaml", &text.replace('\n', "\r\n"), &["GET /a 17:3 open: it has no `security`"]);
 }
 
 #[test]
@@ -434,7 +453,7 @@ fn sam_adds_its_authorizers_and_preflights_to_a_document() {
     let without = format!("{default}, AddDefaultAuthorizerToCorsPreflight: false");
     let preflight = "open: SAM answers a browser's preflight without an authorizer";
     let conditional = "security: [!If [C, { Key: [] }, !Ref AWS::NoValue]]";
-    let key = "its security scheme `Key` is no authorizer; an API key is not authorization";
+    let key = "its security scheme `Key` is an API key, which is not authorization";
     let maybe = "security: [!If [C, { Own: [] }, { Key: [] }]]";
     let cases = [
         (default.as_str(), "", "ours", "ours"),
