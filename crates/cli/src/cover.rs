@@ -10,7 +10,7 @@ use clap::Args;
 use okta_authorizer_policy::{Effect, Rules};
 
 use crate::{
-    api::{self, Access, Api, Operation},
+    api::{self, Access, Api, BasePath, Note, Operation},
     arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
     cases::{self, Expected},
     files::{self, Stop},
@@ -31,6 +31,8 @@ pub const OPEN_OPERATION: &str = "open-operation";
 pub const REACHED_ACROSS_SLASH: &str = "reached-across-slash";
 /// What a `*` reaches.
 pub const WILDCARD_REACH: &str = "wildcard-reach";
+/// What the reader of the API left out or could not know.
+pub const UNSEEN: &str = "unseen";
 /// An expectation of a finding that there is not.
 pub const STALE_EXPECTED: &str = "stale-expected";
 
@@ -39,7 +41,8 @@ pub const EXPECTABLE: [&str; 4] = [UNGRANTED_OPERATION, UNREACHED_ROUTE, OPEN_OP
 
 /// Holds the rules against an API: what nobody may call, what does not exist, what is open
 #[derive(Debug, Args)]
-#[command(after_help = "The API is OpenAPI 2.0, 3.0 or 3.1 (also as `aws apigateway get-export` writes it), or a SAM or
+#[command(
+    after_help = "The API is OpenAPI 2.0, 3.0 or 3.1 (also as `aws apigateway get-export` writes it), or a SAM or
 CloudFormation template, in JSON or YAML.
 
 A finding that is meant is silenced in policy.tests.toml:
@@ -52,13 +55,17 @@ Examples:
   okta-policy cover --api openapi.yaml
   okta-policy cover --api template.yaml --format github
   aws apigateway get-export --rest-api-id a1b2c3d4e5 --stage-name prod --export-type oas30 \\
-    --parameters extensions=apigateway api.json && okta-policy cover --api api.json")]
+    --parameters extensions=apigateway api.json && okta-policy cover --api api.json"
+)]
 pub struct Arguments {
     /// OpenAPI, SAM or CloudFormation
     #[arg(long, value_name = "FILE")]
     api: PathBuf,
     #[command(flatten)]
     rules: RulesOption,
+    /// What an import into API Gateway does with the API's base path
+    #[arg(long, value_enum, default_value_t)]
+    base_path: BasePath,
     /// The file with `[[expected]]`. Without it, policy.tests.toml in the folder of the rules, if there is one
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
@@ -79,7 +86,7 @@ pub struct Arguments {
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let (rules, file) = files::rules(&arguments.rules.file)?;
-    let api = api::read(&arguments.api)?;
+    let api = api::read(&arguments.api, arguments.base_path)?;
     let tests = match &arguments.tests {
         Some(tests) => Some(files::read(tests)?),
         None => {
@@ -147,15 +154,28 @@ pub fn cover(rules: &Rules, file: &Rc<File>, api: &Api, target: Target<'_>) -> V
     found.extend(coverage.unreached(&operations));
     found.extend(coverage.across(&operations));
     found.extend(coverage.reach(&operations));
+    found.extend(api.notes.iter().map(unseen));
     found
+}
+
+/// Something that the reader of the API left out or could not know.
+fn unseen(note: &Note) -> Found {
+    let finding = Finding {
+        level: Level::Note,
+        kind: UNSEEN,
+        message: note.message.clone(),
+        places: vec![note.place.clone()],
+        advice: Vec::new(),
+        witness: None,
+    };
+    Found { finding, on: String::new() }
 }
 
 /// The findings that no expectation names, and the expectations that name nothing.
 #[must_use]
 pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File>>) -> Vec<Finding> {
-    let names = |expected: &Expected, on: &str, found: &Found| {
-        expected.finding == found.finding.kind && same_request(on, &found.on)
-    };
+    let names =
+        |expected: &Expected, on: &str, found: &Found| expected.finding == found.finding.kind && *on == found.on;
     let mut stale = Vec::new();
     for expected in expected {
         for (on, span) in &expected.on {
@@ -171,14 +191,9 @@ pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File
             }
         }
     }
-    let is_expected = |found: &Found| {
-        expected.iter().any(|expected| expected.on.iter().any(|(on, _)| names(expected, on, found)))
-    };
+    let is_expected =
+        |found: &Found| expected.iter().any(|expected| expected.on.iter().any(|(on, _)| names(expected, on, found)));
     found.into_iter().filter(|found| !is_expected(found)).map(|found| found.finding).chain(stale).collect()
-}
-
-fn same_request(one: &str, other: &str) -> bool {
-    one == other
 }
 
 struct Coverage<'r> {
@@ -200,12 +215,27 @@ impl<'r> Coverage<'r> {
         (span, text)
     }
 
+    /// Whether API Gateway sends the request to this operation.
+    fn leads_to(&self, scene: &Scene, operation: &Operation) -> bool {
+        let shape = scene.shape();
+        self.operation_for(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
+    }
+
+    fn operation_for(&self, method_and_path: &str) -> Option<&Operation> {
+        let (method, path) = method_and_path.split_at(method_and_path.find('/')?);
+        self.api.operation_for(method, path)
+    }
+
+    fn leads_somewhere(&self, method_and_path: &str) -> bool {
+        self.operation_for(method_and_path).is_some()
+    }
+
     fn on_operation(&self, kind: &'static str, operation: &Operation, message: String) -> Found {
         let finding = Finding {
             level: Level::Error,
             kind,
             message,
-            places: vec![Place::new(&self.api.file, operation.span.clone())],
+            places: vec![operation.place.clone()],
             advice: Vec::new(),
             witness: None,
         };
@@ -240,10 +270,12 @@ impl<'r> Coverage<'r> {
         let mut denied: Option<Scene> = None;
         for part in &self.allow {
             for shape in shapes.iter().filter(|shape| shape.starts_like(&part.shape)) {
-                if self.search.common(&[part], &[shape], &|scene| scene.is_allowed(self.rules)).is_some() {
+                let is_granted = |scene: &Scene| scene.is_allowed(self.rules) && self.leads_to(scene, operation);
+                if self.search.common(&[part], &[shape], &is_granted).is_some() {
                     return None;
                 }
-                denied = denied.or_else(|| self.search.common(&[part], &[shape], &|_| true));
+                let leads_here = |scene: &Scene| self.leads_to(scene, operation);
+                denied = denied.or_else(|| self.search.common(&[part], &[shape], &leads_here));
             }
         }
         let name = operation.name();
@@ -253,8 +285,7 @@ impl<'r> Coverage<'r> {
         };
         let mut found = self.on_operation(UNGRANTED_OPERATION, operation, message);
         let scene = denied.or_else(|| self.token_of_all(shapes.first()?));
-        found.finding.witness =
-            scene.map(|scene| scene.witness(&crate::request::describe(&scene.verdict(self.rules))));
+        found.finding.witness = scene.map(|scene| scene.witness(&crate::request::describe(&scene.verdict(self.rules))));
         found.finding.advice = vec!["grant it, remove it, or expect it in policy.tests.toml".to_owned()];
         Some(found)
     }
@@ -269,7 +300,10 @@ impl<'r> Coverage<'r> {
     fn unreached(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
         let reaches = |part: &Part<'_>| {
             let shapes = operations.iter().flat_map(|(_, shapes)| shapes);
-            shapes.into_iter().any(|shape| common(&[&part.shape, shape], 'x').is_some())
+            shapes
+                .into_iter()
+                .filter_map(|shape| common(&[&part.shape, shape], 'x'))
+                .any(|common| self.leads_somewhere(&common.request))
         };
         let mut found = Vec::new();
         for parts in written(&self.allow).into_iter().chain(written(&self.deny)) {
@@ -278,7 +312,10 @@ impl<'r> Coverage<'r> {
             let does = if part.rule.name.effect == Effect::Allow { "granted" } else { "denied" };
             let nearest = operations.iter().map(|(operation, _)| operation.name());
             let nearest = nearest.min_by_key(|name| strsim::levenshtein(&comparable(name), &comparable(&route)));
-            let scene = self.search.alone(part, &|scene| scene.is_allowed(self.rules)).or_else(|| self.search.alone(part, &|_| true));
+            let scene = self
+                .search
+                .alone(part, &|scene| scene.is_allowed(self.rules))
+                .or_else(|| self.search.alone(part, &|_| true));
             let verdict = |scene: &Scene| crate::request::describe(&scene.verdict(self.rules));
             let finding = Finding {
                 level: Level::Error,
@@ -286,9 +323,8 @@ impl<'r> Coverage<'r> {
                 message: format!("no operation of {} has the path of `{route}`, which is {does}", self.api.file.name),
                 places: vec![Place::new(self.file, span)],
                 advice: nearest.map(|nearest| format!("the nearest operation is `{nearest}`")).into_iter().collect(),
-                witness: scene.map(|scene| {
-                    scene.witness(&format!("{}, and API Gateway has no such operation", verdict(&scene)))
-                }),
+                witness: scene
+                    .map(|scene| scene.witness(&format!("{}, and API Gateway has no such operation", verdict(&scene)))),
             };
             found.push(Found { finding, on: route });
         }
@@ -306,10 +342,14 @@ impl<'r> Coverage<'r> {
                 }
                 let pairs = parts.iter().flat_map(|part| shapes.iter().map(move |shape| (*part, shape)));
                 let crossing = pairs.filter(|(part, shape)| part.shape.has_star() && part.shape.starts_like(shape));
-                let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(|(part, shape)| {
-                    let scene = self.search.common(&[part], &[shape], &|scene| scene.is_allowed(self.rules))?;
-                    Some((part, scene))
-                });
+                let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(
+                    |(part, shape)| {
+                        let is_granted =
+                            |scene: &Scene| scene.is_allowed(self.rules) && self.leads_to(scene, operation);
+                        let scene = self.search.common(&[part], &[shape], &is_granted)?;
+                        Some((part, scene))
+                    },
+                );
                 let Some((part, scene)) = scene else { continue };
                 let ((span, route), name) = (self.route(part), operation.name());
                 let is_empty = scene.shape().0.ends_with('/');
@@ -318,8 +358,14 @@ impl<'r> Coverage<'r> {
                     level: Level::Error,
                     kind: REACHED_ACROSS_SLASH,
                     message: format!("`{route}` reaches `{name}` {how}"),
-                    places: vec![Place::new(self.file, span), Place { label: Some("this operation".to_owned()), ..Place::new(&self.api.file, operation.span.clone()) }],
-                    advice: vec![format!("if it is meant, grant `{}` in the same rule too, or expect it in policy.tests.toml", as_route(operation))],
+                    places: vec![
+                        Place::new(self.file, span),
+                        Place { label: Some("this operation".to_owned()), ..operation.place.clone() },
+                    ],
+                    advice: vec![format!(
+                        "if it is meant, grant `{}` in the same rule too, or expect it in policy.tests.toml",
+                        as_route(operation)
+                    )],
                     witness: Some(scene.witness(&crate::request::describe(&scene.verdict(self.rules)))),
                 };
                 found.push(Found { finding, on: name });
@@ -331,11 +377,12 @@ impl<'r> Coverage<'r> {
     /// Whether the route has the operation at its own place in the path, or whether each token that
     /// has the route has another one for the operation.
     fn is_meant(&self, part: &Part<'r>, shape: &Shape, operation: &Operation) -> bool {
-        if common(&[&part.shape.one_segment(), shape], 'x').is_some() {
+        let method = shape.0.split('/').next();
+        let own: Vec<_> = Shape::of(operation).into_iter().filter(|own| own.0.split('/').next() == method).collect();
+        let at_its_place = part.shape.one_segment();
+        if own.iter().any(|own| common(&[&at_its_place, own], 'x').is_some()) {
             return true;
         }
-        let method = shape.0.split('/').next().unwrap_or_default();
-        let own: Vec<_> = Shape::of(operation).into_iter().filter(|own| own.0.split('/').next() == Some(method)).collect();
         self.allow.iter().any(|other| {
             let one_segment = other.shape.one_segment();
             own.iter().any(|own| one_segment.covers(own)) && part.has_way_of(other)
@@ -347,8 +394,9 @@ impl<'r> Coverage<'r> {
         let mut found = Vec::new();
         for parts in written(&self.allow) {
             let Some(part) = parts.first().filter(|part| part.shape.has_star()) else { continue };
-            let reached = operations.iter().filter(|(_, shapes)| {
-                shapes.iter().any(|shape| parts.iter().any(|part| common(&[&part.shape, shape], 'x').is_some()))
+            let reached = operations.iter().filter(|(operation, shapes)| {
+                operation.access == Access::Authorizer
+                    && shapes.iter().any(|shape| parts.iter().any(|part| common(&[&part.shape, shape], 'x').is_some()))
             });
             let names: Vec<_> = reached.map(|(operation, _)| operation.name()).collect();
             if names.is_empty() {
@@ -364,7 +412,10 @@ impl<'r> Coverage<'r> {
                 message: format!("`{route}` reaches {} operation{plural}: {shown}{more}", names.len()),
                 places: vec![Place::new(self.file, span)],
                 advice: Vec::new(),
-                witness: self.search.alone(part, &|scene| scene.is_allowed(self.rules)).map(|scene| scene.witness("200")),
+                witness: self
+                    .search
+                    .alone(part, &|scene| scene.is_allowed(self.rules))
+                    .map(|scene| scene.witness("200")),
             };
             found.push(Found { finding, on: route });
         }

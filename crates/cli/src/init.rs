@@ -15,14 +15,16 @@ use crate::{
 
 /// Writes starter rules for an API to standard output
 #[derive(Debug, Args)]
-#[command(after_help = "There is one rule for each set of scopes that the API file names: in `security` of an operation, or
+#[command(
+    after_help = "There is one rule for each set of scopes that the API file names: in `security` of an operation, or
 in `x-okta-scopes`, because API Gateway refuses scopes on the scheme of a TOKEN authorizer:
   x-okta-scopes: [orders:read]            # this scope
   x-okta-scopes: [[orders:read], [admin]] # either of these
 
 Examples:
   okta-policy init --api openapi.yaml > policy.toml
-  okta-policy init --api openapi.yaml --tests > policy.tests.toml")]
+  okta-policy init --api openapi.yaml --tests > policy.tests.toml"
+)]
 pub struct Arguments {
     /// OpenAPI, SAM or CloudFormation
     #[arg(long, value_name = "FILE")]
@@ -59,10 +61,12 @@ struct Grant<'a> {
 fn grants(api: &Api) -> Vec<Grant<'_>> {
     let mut grants: Vec<Grant<'_>> = Vec::new();
     for operation in api.operations.iter().filter(|operation| operation.access == Access::Authorizer) {
-        let any_token = [Vec::new()];
-        let alternatives = if operation.scopes.is_empty() { &any_token[..] } else { &operation.scopes };
-        let sets: BTreeSet<BTreeSet<&str>> =
-            alternatives.iter().map(|scopes| scopes.iter().map(String::as_str).collect()).collect();
+        let mut sets: BTreeSet<BTreeSet<&str>> =
+            operation.scopes.iter().map(|scopes| scopes.iter().map(String::as_str).collect()).collect();
+        if sets.is_empty() {
+            // Any valid token.
+            sets.insert(BTreeSet::new());
+        }
         for set in sets {
             let scopes: Vec<_> = set.into_iter().collect();
             match grants.iter_mut().find(|grant| grant.scopes == scopes) {
@@ -78,15 +82,15 @@ fn grants(api: &Api) -> Vec<Grant<'_>> {
 #[must_use]
 pub fn rules(api: &Api) -> String {
     let mut text = format!(
-        "# Starter rules for {}, written by `okta-policy init`. Each `*` is a path parameter of the API. If it
-# must be the caller's own, capture it: add uid = \"{{uid}}\" to `when`, and write {{uid}} instead of the
-# `*`. See docs/rules.md.
+        "# Starter rules for {}, written by `okta-policy init`.
+# Each `*` is a path parameter of the API. If it must be the caller's own, capture it: add
+# uid = \"{{uid}}\" to `when`, and write {{uid}} instead of the `*`. See docs/rules.md.
 ",
         api.file.name
     );
     for grant in grants(api) {
         text.push('\n');
-        text.push_str(&rule(&grant));
+        text.push_str(&rule(api, &grant));
     }
     let unprotected = api.operations.iter().filter_map(|operation| match &operation.access {
         Access::Authorizer => None,
@@ -95,17 +99,21 @@ pub fn rules(api: &Api) -> String {
     });
     let unprotected: String = unprotected.collect();
     if !unprotected.is_empty() {
-        write!(text, "\n# Rules have no effect on these operations, because they do not have this authorizer:\n{unprotected}").ok();
+        write!(
+            text,
+            "\n# Rules have no effect on these operations, because they do not have this authorizer:\n{unprotected}"
+        )
+        .ok();
     }
     text
 }
 
-fn rule(grant: &Grant<'_>) -> String {
+fn rule(api: &Api, grant: &Grant<'_>) -> String {
     let when = when(&grant.scopes);
     let mut lines = Vec::new();
     let mut shapes: Vec<Shape> = Vec::new();
     for operation in &grant.operations {
-        for method in methods(operation) {
+        for method in methods(api, operation) {
             let route = format!("{method} {}", path(operation, "*"));
             let comment = question(operation);
             match problem(&when, &route) {
@@ -148,13 +156,17 @@ fn when(scopes: &[&str]) -> String {
     }
 }
 
+/// A string of TOML, which has the escapes of JSON.
 fn toml_string(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string()
 }
 
-/// `ANY`, or the methods.
-fn methods(operation: &Operation) -> Vec<&'static str> {
-    if operation.methods.len() == METHODS.len() { vec!["ANY"] } else { operation.methods.clone() }
+/// `ANY` if the other methods of the path, if there are any, do not have the authorizer, or else the
+/// methods.
+fn methods(api: &Api, operation: &Operation) -> Vec<&'static str> {
+    let is_ours = |other: &&Operation| other.path == operation.path && other.access == Access::Authorizer;
+    let is_all = operation.method == "ANY" && api.operations.iter().filter(is_ours).count() == 1;
+    if is_all { vec!["ANY"] } else { operation.methods.clone() }
 }
 
 /// The path with `open` in place of each parameter.
@@ -195,12 +207,17 @@ fn route_shape(operation: &Operation, method: &str) -> Vec<Shape> {
 /// The text of the tests file.
 #[must_use]
 pub fn tests(api: &Api) -> String {
-    let mut text = format!("# Test cases for {}, written by `okta-policy init --tests`. Run them with `okta-policy test`.\n", api.file.name);
+    let mut text = format!(
+        "# Test cases for {}, written by `okta-policy init --tests`. Run them with `okta-policy test`.\n",
+        api.file.name
+    );
     let grants = grants(api);
     for grant in &grants {
         let when = when(&grant.scopes);
         let is_good = |operation: &&&Operation| {
-            methods(operation).first().is_some_and(|method| problem(&when, &format!("{method} {}", path(operation, "*"))).is_none())
+            methods(api, operation)
+                .first()
+                .is_some_and(|method| problem(&when, &format!("{method} {}", path(operation, "*"))).is_none())
         };
         let requests = grant.operations.iter().filter(is_good).flat_map(|operation| {
             let methods = operation.methods.iter().copied();
@@ -212,7 +229,11 @@ pub fn tests(api: &Api) -> String {
         }
         let name = if grant.scopes.is_empty() { "any valid token".to_owned() } else { grant.scopes.join(" and ") };
         let scopes: Vec<_> = grant.scopes.iter().map(|scope| toml_string(scope)).collect();
-        let claims = if scopes.is_empty() { "{ uid = \"00u1\" }".to_owned() } else { format!("{{ uid = \"00u1\", scp = [{}] }}", scopes.join(", ")) };
+        let claims = if scopes.is_empty() {
+            "{ uid = \"00u1\" }".to_owned()
+        } else {
+            format!("{{ uid = \"00u1\", scp = [{}] }}", scopes.join(", "))
+        };
         let lines: String = requests.iter().map(|request| format!("  {},\n", toml_string(request))).collect();
         write!(text, "\n[[case]]\nname   = {}\nclaims = {claims}\nallow  = [\n{lines}]\n", toml_string(&name)).ok();
     }

@@ -6,12 +6,19 @@ mod arguments;
 pub mod cases;
 pub mod check;
 mod claims;
+pub mod cover;
 pub mod diff;
 pub mod explain;
 pub mod files;
+pub mod init;
+pub mod lints;
+mod meaning;
 pub mod report;
 mod request;
+mod shape;
+pub mod table;
 mod why;
+mod witness;
 
 /// The rules of the unit tests.
 #[cfg(test)]
@@ -49,7 +56,3 @@ fn tenants(count: usize) -> String {
     let tenants: Vec<_> = (0..count).map(|number| format!("\"{number:03}\"")).collect();
     format!("[{}]", tenants.join(","))
 }
-pub mod lints;
-mod meaning;
-mod shape;
-mod witness;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use okta_policy::{cases, check, diff, explain, files::Stop, report::Format};
+use okta_policy::{cases, check, cover, diff, explain, files::Stop, init, report::Format, table};
 
 /// Checks, tests and explains the rules file of okta-authorizer
 #[derive(Parser)]
@@ -26,7 +26,10 @@ enum Command {
     Check(check::Arguments),
     Test(cases::Arguments),
     Explain(explain::Arguments),
+    Cover(cover::Arguments),
     Diff(diff::Arguments),
+    Init(init::Arguments),
+    Table(table::Arguments),
 }
 
 impl Command {
@@ -35,7 +38,8 @@ impl Command {
         match self {
             Self::Check(arguments) => arguments.format.format,
             Self::Test(arguments) => arguments.format.format,
-            Self::Explain(_) => Format::Text,
+            Self::Explain(_) | Self::Init(_) | Self::Table(_) => Format::Text,
+            Self::Cover(arguments) => arguments.format.format,
             Self::Diff(arguments) => arguments.format.format,
         }
     }
@@ -46,7 +50,10 @@ impl Command {
             Self::Check(arguments) => check::run(arguments),
             Self::Test(arguments) => cases::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
+            Self::Cover(arguments) => cover::run(arguments),
             Self::Diff(arguments) => diff::run(arguments),
+            Self::Init(arguments) => init::run(arguments),
+            Self::Table(arguments) => table::run(arguments),
         }
     }
 }

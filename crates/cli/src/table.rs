@@ -60,9 +60,11 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     if committed.text.replace("\r\n", "\n").trim_end() == text.trim_end() {
         return Ok((format!("{}: good", committed.name), true));
     }
-    let start = committed.text.split_inclusive('\n').zip(text.split_inclusive('\n')).take_while(|(one, other)| one == other);
+    let start =
+        committed.text.split_inclusive('\n').zip(text.split_inclusive('\n')).take_while(|(one, other)| one == other);
     let offset: usize = start.map(|(line, _)| line.len()).sum();
-    let end = committed.text.get(offset..).and_then(|rest| rest.find('\n')).map_or(committed.text.len(), |at| offset + at);
+    let end =
+        committed.text.get(offset..).and_then(|rest| rest.find('\n')).map_or(committed.text.len(), |at| offset + at);
     let line = text.lines().nth(committed.text.get(..offset).unwrap_or_default().matches('\n').count());
     let finding = Finding {
         level: Level::Error,
@@ -87,16 +89,19 @@ pub fn table(rules: &Rules, api: &Api, cases: &[Case]) -> String {
         let of_method = |method: &&'static str| -> Vec<String> {
             cases.iter().map(|case| cell(rules, api, operation, method, case)).collect()
         };
-        let cells: Vec<_> = operation.methods.iter().map(|method| (*method, of_method(method))).collect();
-        let is_same = cells.windows(2).all(|pair| matches!(pair, [(_, one), (_, other)] if one == other));
-        let mut add = |method: &str, cells: &[String]| {
-            let mut row = vec![operation.path.clone(), method.to_owned()];
-            row.extend_from_slice(cells);
-            rows.insert(row);
-        };
-        match cells.first() {
-            Some((_, first)) if is_same => add(&operation.method, first),
-            _ => cells.iter().for_each(|(method, cells)| add(method, cells)),
+        // Methods of `ANY` with the same answers are one row.
+        let mut alike: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+        for method in &operation.methods {
+            let cells = of_method(method);
+            match alike.iter_mut().find(|(_, other)| *other == cells) {
+                Some((methods, _)) => methods.push(method),
+                None => alike.push((vec![method], cells)),
+            }
+        }
+        let is_one = alike.len() == 1;
+        for (methods, cells) in alike {
+            let name = if is_one { operation.method.clone() } else { methods.join(", ") };
+            rows.insert([operation.path.clone(), name].into_iter().chain(cells).collect());
         }
     }
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
@@ -130,7 +135,8 @@ fn cell(rules: &Rules, api: &Api, operation: &Operation, method: &'static str, c
         Access::Open(_) => return "open".to_owned(),
         Access::Other(_) => return "not by this authorizer".to_owned(),
     }
-    let shapes: Vec<_> = Shape::of(operation).into_iter().filter(|shape| shape.0.split('/').next() == Some(method)).collect();
+    let shapes: Vec<_> =
+        Shape::of(operation).into_iter().filter(|shape| shape.0.split('/').next() == Some(method)).collect();
     let Some(shape) = shapes.first() else { return String::new() };
     let leads_here = |path: &str| api.operation_for(method, path).is_some_and(|other| std::ptr::eq(other, operation));
     let verdict = |request: &str| {
@@ -154,13 +160,19 @@ fn cell(rules: &Rules, api: &Api, operation: &Operation, method: &'static str, c
             let request = request.replacen('/', " /", 1);
             let path = request.split_once(' ').map_or("", |(_, path)| path);
             if leads_here(path) && matches!(verdict(&request), Some(Verdict::Allowed { .. })) {
-                paths.insert(granted.one_segment().request("*", |_| String::new()).split_once(' ').map_or(String::new(), |(_, path)| path.to_owned()));
+                // A `*` with nothing in its place, or with a slash, is shown as the request.
+                let at_its_place = granted.one_segment();
+                let is_at_place = shapes.iter().any(|shape| common(&[&at_its_place, shape], 'x').is_some());
+                let shown = if is_at_place { granted.request("*", |_| String::new()) } else { request.clone() };
+                paths.insert(shown.split_once(' ').map_or(String::new(), |(_, path)| path.to_owned()));
                 break;
             }
         }
     }
     match (of_any, paths.len()) {
-        (Some(Verdict::DeniedByRule { rule }), 0) => format!("denied by {}", escaped(&crate::request::rule_text(&rule))),
+        (Some(Verdict::DeniedByRule { rule }), 0) => {
+            format!("denied by {}", escaped(&crate::request::rule_text(&rule)))
+        }
         (_, 0) => "denied".to_owned(),
         (_, count) => {
             let shown: Vec<_> = paths.iter().take(MAX_PATHS).map(|path| format!("`{}`", escaped(path))).collect();

@@ -475,14 +475,16 @@ impl<'r> Search<'r> {
                 continue;
             }
             wanted.push(Wanted { part, captures: &none });
-            let all = token(&wanted, &[], fresh).filter(|token| claims::from_json(&Value::from(token.clone()).to_string()).is_ok());
+            let all = token(&wanted, &[], fresh)
+                .filter(|token| claims::from_json(&Value::from(token.clone()).to_string()).is_ok());
             match all {
                 Some(all) => claims = all,
                 None => drop(wanted.pop()),
             }
         }
         let target = parts.first().map(|part| targets(part, &self.rules));
-        let (api, stage) = target.and_then(|targets| targets.into_iter().next()).unwrap_or((DEFAULT_API.into(), DEFAULT_STAGE.into()));
+        let (api, stage) =
+            target.and_then(|targets| targets.into_iter().next()).unwrap_or((DEFAULT_API.into(), DEFAULT_STAGE.into()));
         Scene::new(&claims, request, &api, &stage)
     }
 
