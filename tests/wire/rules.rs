@@ -777,7 +777,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nroutes = ['GET /orders*']",
-        mistakes: "line 2: the route `GET /orders*` has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`",
+        mistakes: "line 2: the route `GET /orders*` has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`, and a part of one is a capture, such as `/files/{name}.pdf`",
         good: "[[allow]]\nroutes = ['GET /orders/*']",
     },
     Refused {
