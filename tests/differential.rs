@@ -23,7 +23,7 @@ use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
     response::Response,
 };
-use okta_authorizer_testkit::{RULES_FILE, keys};
+use okta_authorizer_testkit::{RULES_FILE, keys, random::Random};
 use serde_json::{Map, Value, json, value::to_raw_value};
 
 const MUTATIONS: usize = 100_000;
@@ -330,31 +330,5 @@ fn edited_payload(payload: &str, random: &mut Random) -> String {
         12 => format!("{payload}{}", random.word(&["", " ", "\n", "x", "{}", "\0"])),
         13 => format!("{}{payload}", random.word(&["\u{feff}", " ", "[", "\n"])),
         _ => payload.to_owned(),
-    }
-}
-
-/// The generator `SplitMix64`. Every run has the same mutations.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap() % bound
-    }
-
-    fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len())]
-    }
-
-    fn word<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        self.of::<&str>(choices)
-    }
-
-    fn range(&mut self, length: usize) -> (usize, usize) {
-        let (one, other) = (self.below(length), self.below(length));
-        (one.min(other), one.max(other))
     }
 }

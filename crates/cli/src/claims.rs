@@ -4,7 +4,7 @@
 //! because the rules never see them.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use okta_authorizer_policy::{ClaimSet, JsonObject};
+use okta_authorizer_policy::{ClaimName, ClaimSet, JsonObject};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// The longest token that the Lambda accepts.
@@ -124,6 +124,12 @@ const CHECKS: [(&str, HasType); 10] = [
     ("uid", is::<String>),
     ("jti", is::<String>),
 ];
+
+/// Whether a token that the Lambda accepts can have a type in this claim that rules cannot read.
+#[must_use]
+pub fn can_be_unreadable(claim: &ClaimName) -> bool {
+    !matches!(claim, ClaimName::Member(name) if CHECKS.iter().any(|(checked, _)| checked == name))
+}
 
 fn is<T: DeserializeOwned>(json: &str) -> bool {
     serde_json::from_str::<T>(json).is_ok()

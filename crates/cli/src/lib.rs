@@ -6,6 +6,7 @@ mod arguments;
 pub mod cases;
 pub mod check;
 mod claims;
+pub mod diff;
 pub mod explain;
 pub mod files;
 pub mod report;
@@ -48,3 +49,7 @@ fn tenants(count: usize) -> String {
     let tenants: Vec<_> = (0..count).map(|number| format!("\"{number:03}\"")).collect();
     format!("[{}]", tenants.join(","))
 }
+pub mod lints;
+mod meaning;
+mod shape;
+mod witness;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use okta_policy::{cases, check, explain, files::Stop, report::Format};
+use okta_policy::{cases, check, diff, explain, files::Stop, report::Format};
 
 /// Checks, tests and explains the rules file of okta-authorizer
 #[derive(Parser)]
@@ -26,6 +26,7 @@ enum Command {
     Check(check::Arguments),
     Test(cases::Arguments),
     Explain(explain::Arguments),
+    Diff(diff::Arguments),
 }
 
 impl Command {
@@ -35,6 +36,7 @@ impl Command {
             Self::Check(arguments) => arguments.format.format,
             Self::Test(arguments) => arguments.format.format,
             Self::Explain(_) => Format::Text,
+            Self::Diff(arguments) => arguments.format.format,
         }
     }
 
@@ -44,6 +46,7 @@ impl Command {
             Self::Check(arguments) => check::run(arguments),
             Self::Test(arguments) => cases::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
+            Self::Diff(arguments) => diff::run(arguments),
         }
     }
 }

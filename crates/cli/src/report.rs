@@ -184,11 +184,15 @@ impl Finding {
             Level::Note => Title::NOTE,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.kind));
-        for (number, place) in self.places.iter().enumerate() {
-            let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            let mark = kind.span(place.span.clone()).label(place.label.as_deref());
-            group = group
-                .element(Snippet::source(place.file.text.as_str()).path(place.file.name.as_str()).annotation(mark));
+        let mut files: Vec<&Rc<File>> = self.places.iter().map(|place| &place.file).collect();
+        files.dedup();
+        for file in files {
+            let of_file = self.places.iter().enumerate().filter(|(_, place)| place.file == *file);
+            let marks = of_file.map(|(number, place)| {
+                let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                kind.span(place.span.clone()).label(place.label.as_deref())
+            });
+            group = group.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotations(marks));
         }
         if let Some(witness) = &self.witness {
             group = group.element(Title::NOTE.message(witness.text()));

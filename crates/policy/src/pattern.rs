@@ -139,6 +139,12 @@ impl Pattern {
         pieces
     }
 
+    /// The text before the first capture. Without captures, it is all of the pattern.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The captures' names, in order.
     pub fn captures(&self) -> impl Iterator<Item = &str> {
         self.captures.iter().map(|(name, _)| name.as_str())

@@ -7,6 +7,7 @@
 
 pub mod backend_path;
 pub mod iam;
+pub mod random;
 pub mod reference_rules;
 
 #[cfg(feature = "loopback")]

@@ -1,0 +1,394 @@
+//! `okta-policy cover`: whether the rules and the API belong together.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use clap::Args;
+use okta_authorizer_policy::{Effect, Rules};
+
+use crate::{
+    api::{self, Access, Api, Operation},
+    arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
+    cases::{self, Expected},
+    files::{self, Stop},
+    meaning::{Part, parts},
+    report::{File, Finding, Level, Place, Report, Witness, count},
+    request::{DEFAULT_API, DEFAULT_STAGE},
+    shape::{Shape, common},
+    witness::{Scene, Search},
+};
+
+/// No rule grants an operation.
+pub const UNGRANTED_OPERATION: &str = "ungranted-operation";
+/// No operation has a route.
+pub const UNREACHED_ROUTE: &str = "unreached-route";
+/// An operation has no authorizer.
+pub const OPEN_OPERATION: &str = "open-operation";
+/// A `*` reaches an operation that is not at its place in the path.
+pub const REACHED_ACROSS_SLASH: &str = "reached-across-slash";
+/// What a `*` reaches.
+pub const WILDCARD_REACH: &str = "wildcard-reach";
+/// An expectation of a finding that there is not.
+pub const STALE_EXPECTED: &str = "stale-expected";
+
+/// The kinds that `[[expected]]` can name.
+pub const EXPECTABLE: [&str; 4] = [UNGRANTED_OPERATION, UNREACHED_ROUTE, OPEN_OPERATION, REACHED_ACROSS_SLASH];
+
+/// Holds the rules against an API: what nobody may call, what does not exist, what is open
+#[derive(Debug, Args)]
+#[command(after_help = "The API is OpenAPI 2.0, 3.0 or 3.1 (also as `aws apigateway get-export` writes it), or a SAM or
+CloudFormation template, in JSON or YAML.
+
+A finding that is meant is silenced in policy.tests.toml:
+  [[expected]]
+  finding = \"open-operation\"
+  on      = \"GET /health\"
+  reason  = \"the load balancer has no token\"
+
+Examples:
+  okta-policy cover --api openapi.yaml
+  okta-policy cover --api template.yaml --format github
+  aws apigateway get-export --rest-api-id a1b2c3d4e5 --stage-name prod --export-type oas30 \\
+    --parameters extensions=apigateway api.json && okta-policy cover --api api.json")]
+pub struct Arguments {
+    /// OpenAPI, SAM or CloudFormation
+    #[arg(long, value_name = "FILE")]
+    api: PathBuf,
+    #[command(flatten)]
+    rules: RulesOption,
+    /// The file with `[[expected]]`. Without it, policy.tests.toml in the folder of the rules, if there is one
+    #[arg(long, value_name = "FILE")]
+    tests: Option<PathBuf>,
+    /// Only rules for this stage. Without it, rules for any stage
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+    /// Only rules for the API with this id. Without it, rules for any API
+    #[arg(long, value_name = "ID")]
+    api_id: Option<String>,
+    /// How findings are printed
+    #[command(flatten)]
+    pub format: FormatOption,
+}
+
+/// The findings, and whether there is none.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
+    let (rules, file) = files::rules(&arguments.rules.file)?;
+    let api = api::read(&arguments.api)?;
+    let tests = match &arguments.tests {
+        Some(tests) => Some(files::read(tests)?),
+        None => {
+            let beside = arguments.rules.file.parent().unwrap_or(Path::new("")).join(DEFAULT_TESTS);
+            beside.exists().then(|| files::read(&beside)).transpose()?
+        }
+    };
+    let expected = match &tests {
+        Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
+        None => Vec::new(),
+    };
+    let place = Target { stage: arguments.stage.as_deref(), api: arguments.api_id.as_deref() };
+    let found = cover(&rules, &file, &api, place);
+    let mut findings = silenced(found, &expected, tests.as_ref());
+    let result = count(&findings).unwrap_or_else(|| "good".to_owned());
+    findings.sort_by_key(|finding| finding.level);
+    let summary = format!("{} with {}: {result}", file.name, api.file.name);
+    let report = Report { findings, summary };
+    Ok((report.print(arguments.format.format), !report.has_errors()))
+}
+
+/// The stage and the API for which rules must be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Target<'t> {
+    /// `None` is any stage.
+    pub stage: Option<&'t str>,
+    /// `None` is any API.
+    pub api: Option<&'t str>,
+}
+
+impl Target<'_> {
+    fn has(self, part: &Part<'_>) -> bool {
+        let is_in = |name: Option<&str>, names: &[String]| {
+            names.is_empty() || name.is_none_or(|name| names.iter().any(|other| other == name))
+        };
+        is_in(self.stage, &part.rule.stages) && is_in(self.api, &part.rule.apis)
+    }
+}
+
+/// A finding, and the operation or route that `[[expected]]` names for it.
+#[derive(Debug)]
+pub struct Found {
+    /// The finding.
+    pub finding: Finding,
+    /// `METHOD /path` as it is written.
+    pub on: String,
+}
+
+/// All findings.
+#[must_use]
+pub fn cover(rules: &Rules, file: &Rc<File>, api: &Api, target: Target<'_>) -> Vec<Found> {
+    let of_target = |effect| parts(rules, effect).into_iter().filter(|part| target.has(part)).collect();
+    let coverage = Coverage {
+        rules,
+        file,
+        api,
+        search: Search::new(&[(rules, &file.text)]),
+        allow: of_target(Effect::Allow),
+        deny: of_target(Effect::Deny),
+    };
+    let operations: Vec<_> = api.operations.iter().map(|operation| (operation, Shape::of(operation))).collect();
+    let mut found = Vec::new();
+    found.extend(operations.iter().filter_map(|(operation, _)| coverage.open(operation)));
+    found.extend(operations.iter().filter_map(|(operation, shapes)| coverage.ungranted(operation, shapes)));
+    found.extend(coverage.unreached(&operations));
+    found.extend(coverage.across(&operations));
+    found.extend(coverage.reach(&operations));
+    found
+}
+
+/// The findings that no expectation names, and the expectations that name nothing.
+#[must_use]
+pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File>>) -> Vec<Finding> {
+    let names = |expected: &Expected, on: &str, found: &Found| {
+        expected.finding == found.finding.kind && same_request(on, &found.on)
+    };
+    let mut stale = Vec::new();
+    for expected in expected {
+        for (on, span) in &expected.on {
+            if let Some(tests) = tests.filter(|_| !found.iter().any(|found| names(expected, on, found))) {
+                stale.push(Finding {
+                    level: Level::Error,
+                    kind: STALE_EXPECTED,
+                    message: format!("there is no finding `{}` on `{on}` any more", expected.finding),
+                    places: vec![Place::new(tests, span.clone())],
+                    advice: vec!["remove it".to_owned()],
+                    witness: None,
+                });
+            }
+        }
+    }
+    let is_expected = |found: &Found| {
+        expected.iter().any(|expected| expected.on.iter().any(|(on, _)| names(expected, on, found)))
+    };
+    found.into_iter().filter(|found| !is_expected(found)).map(|found| found.finding).chain(stale).collect()
+}
+
+fn same_request(one: &str, other: &str) -> bool {
+    one == other
+}
+
+struct Coverage<'r> {
+    rules: &'r Rules,
+    file: &'r Rc<File>,
+    api: &'r Api,
+    search: Search<'r>,
+    allow: Vec<Part<'r>>,
+    deny: Vec<Part<'r>>,
+}
+
+/// An operation with its shapes.
+type Shaped<'a> = (&'a Operation, Vec<Shape>);
+
+impl<'r> Coverage<'r> {
+    fn route(&self, part: &Part<'_>) -> (Range<usize>, String) {
+        let span = part.rule.route_spans.get(part.route.written()).cloned().unwrap_or_default();
+        let text = self.file.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
+        (span, text)
+    }
+
+    fn on_operation(&self, kind: &'static str, operation: &Operation, message: String) -> Found {
+        let finding = Finding {
+            level: Level::Error,
+            kind,
+            message,
+            places: vec![Place::new(&self.api.file, operation.span.clone())],
+            advice: Vec::new(),
+            witness: None,
+        };
+        Found { finding, on: operation.name() }
+    }
+
+    fn open(&self, operation: &Operation) -> Option<Found> {
+        let Access::Open(reason) = &operation.access else { return None };
+        // A browser's preflight has no token.
+        if operation.methods.iter().all(|method| *method == "OPTIONS") {
+            return None;
+        }
+        let message = format!("`{}` is open, because {reason}", operation.name());
+        let mut found = self.on_operation(OPEN_OPERATION, operation, message);
+        let shape = Shape::of(operation).into_iter().next()?;
+        found.finding.witness = Some(Witness {
+            claims: "{}".to_owned(),
+            request: shape.request("x", |_| String::new()),
+            stage: DEFAULT_STAGE.to_owned(),
+            api: DEFAULT_API.to_owned(),
+            answer: "the authorizer is not asked, so a request without a token is let through too".to_owned(),
+        });
+        found.finding.advice = vec!["give the operation the authorizer, or expect it in policy.tests.toml".to_owned()];
+        Some(found)
+    }
+
+    /// An operation that no token may call.
+    fn ungranted(&self, operation: &Operation, shapes: &[Shape]) -> Option<Found> {
+        if operation.access != Access::Authorizer {
+            return None;
+        }
+        let mut denied: Option<Scene> = None;
+        for part in &self.allow {
+            for shape in shapes.iter().filter(|shape| shape.starts_like(&part.shape)) {
+                if self.search.common(&[part], &[shape], &|scene| scene.is_allowed(self.rules)).is_some() {
+                    return None;
+                }
+                denied = denied.or_else(|| self.search.common(&[part], &[shape], &|_| true));
+            }
+        }
+        let name = operation.name();
+        let message = match &denied {
+            None => format!("no rule grants `{name}`, so it is 403 for everyone"),
+            Some(_) => format!("`{name}` is granted and always denied, so it is 403 for everyone"),
+        };
+        let mut found = self.on_operation(UNGRANTED_OPERATION, operation, message);
+        let scene = denied.or_else(|| self.token_of_all(shapes.first()?));
+        found.finding.witness =
+            scene.map(|scene| scene.witness(&crate::request::describe(&scene.verdict(self.rules))));
+        found.finding.advice = vec!["grant it, remove it, or expect it in policy.tests.toml".to_owned()];
+        Some(found)
+    }
+
+    /// A token that matches as many rules as one can, and a request to this shape.
+    fn token_of_all(&self, shape: &Shape) -> Option<Scene> {
+        let request = shape.request("x", |_| String::new());
+        self.search.of_all(&self.allow, &request)
+    }
+
+    /// Routes that lead to no operation.
+    fn unreached(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
+        let reaches = |part: &Part<'_>| {
+            let shapes = operations.iter().flat_map(|(_, shapes)| shapes);
+            shapes.into_iter().any(|shape| common(&[&part.shape, shape], 'x').is_some())
+        };
+        let mut found = Vec::new();
+        for parts in written(&self.allow).into_iter().chain(written(&self.deny)) {
+            let Some(part) = parts.first().filter(|_| !parts.iter().any(|part| reaches(part))) else { continue };
+            let (span, route) = self.route(part);
+            let does = if part.rule.name.effect == Effect::Allow { "granted" } else { "denied" };
+            let nearest = operations.iter().map(|(operation, _)| operation.name());
+            let nearest = nearest.min_by_key(|name| strsim::levenshtein(&comparable(name), &comparable(&route)));
+            let scene = self.search.alone(part, &|scene| scene.is_allowed(self.rules)).or_else(|| self.search.alone(part, &|_| true));
+            let verdict = |scene: &Scene| crate::request::describe(&scene.verdict(self.rules));
+            let finding = Finding {
+                level: Level::Error,
+                kind: UNREACHED_ROUTE,
+                message: format!("no operation of {} has the path of `{route}`, which is {does}", self.api.file.name),
+                places: vec![Place::new(self.file, span)],
+                advice: nearest.map(|nearest| format!("the nearest operation is `{nearest}`")).into_iter().collect(),
+                witness: scene.map(|scene| {
+                    scene.witness(&format!("{}, and API Gateway has no such operation", verdict(&scene)))
+                }),
+            };
+            found.push(Found { finding, on: route });
+        }
+        found
+    }
+
+    /// Operations that a `*` reaches although they are not at its place: with a slash in it, or with
+    /// nothing in it.
+    fn across(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
+        let mut found = Vec::new();
+        for parts in written(&self.allow) {
+            for (operation, shapes) in operations {
+                if operation.access != Access::Authorizer {
+                    continue;
+                }
+                let pairs = parts.iter().flat_map(|part| shapes.iter().map(move |shape| (*part, shape)));
+                let crossing = pairs.filter(|(part, shape)| part.shape.has_star() && part.shape.starts_like(shape));
+                let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(|(part, shape)| {
+                    let scene = self.search.common(&[part], &[shape], &|scene| scene.is_allowed(self.rules))?;
+                    Some((part, scene))
+                });
+                let Some((part, scene)) = scene else { continue };
+                let ((span, route), name) = (self.route(part), operation.name());
+                let is_empty = scene.shape().0.ends_with('/');
+                let how = if is_empty { "with nothing in place of its `*`" } else { "across a slash" };
+                let finding = Finding {
+                    level: Level::Error,
+                    kind: REACHED_ACROSS_SLASH,
+                    message: format!("`{route}` reaches `{name}` {how}"),
+                    places: vec![Place::new(self.file, span), Place { label: Some("this operation".to_owned()), ..Place::new(&self.api.file, operation.span.clone()) }],
+                    advice: vec![format!("if it is meant, grant `{}` in the same rule too, or expect it in policy.tests.toml", as_route(operation))],
+                    witness: Some(scene.witness(&crate::request::describe(&scene.verdict(self.rules)))),
+                };
+                found.push(Found { finding, on: name });
+            }
+        }
+        found
+    }
+
+    /// Whether the route has the operation at its own place in the path, or whether each token that
+    /// has the route has another one for the operation.
+    fn is_meant(&self, part: &Part<'r>, shape: &Shape, operation: &Operation) -> bool {
+        if common(&[&part.shape.one_segment(), shape], 'x').is_some() {
+            return true;
+        }
+        let method = shape.0.split('/').next().unwrap_or_default();
+        let own: Vec<_> = Shape::of(operation).into_iter().filter(|own| own.0.split('/').next() == Some(method)).collect();
+        self.allow.iter().any(|other| {
+            let one_segment = other.shape.one_segment();
+            own.iter().any(|own| one_segment.covers(own)) && part.has_way_of(other)
+        })
+    }
+
+    /// What each `*` reaches.
+    fn reach(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
+        let mut found = Vec::new();
+        for parts in written(&self.allow) {
+            let Some(part) = parts.first().filter(|part| part.shape.has_star()) else { continue };
+            let reached = operations.iter().filter(|(_, shapes)| {
+                shapes.iter().any(|shape| parts.iter().any(|part| common(&[&part.shape, shape], 'x').is_some()))
+            });
+            let names: Vec<_> = reached.map(|(operation, _)| operation.name()).collect();
+            if names.is_empty() {
+                continue;
+            }
+            let (span, route) = self.route(part);
+            let shown = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 10 { ", …" } else { "" };
+            let plural = if names.len() == 1 { "" } else { "s" };
+            let finding = Finding {
+                level: Level::Note,
+                kind: WILDCARD_REACH,
+                message: format!("`{route}` reaches {} operation{plural}: {shown}{more}", names.len()),
+                places: vec![Place::new(self.file, span)],
+                advice: Vec::new(),
+                witness: self.search.alone(part, &|scene| scene.is_allowed(self.rules)).map(|scene| scene.witness("200")),
+            };
+            found.push(Found { finding, on: route });
+        }
+        found
+    }
+}
+
+/// The parts of each string of `routes`.
+fn written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Vec<&'p Part<'r>>> {
+    let mut written: std::collections::BTreeMap<(u32, usize), Vec<&Part<'r>>> = std::collections::BTreeMap::new();
+    for part in parts {
+        written.entry((part.rule.name.line, part.route.written())).or_default().push(part);
+    }
+    written.into_values().collect()
+}
+
+/// `METHOD /path` with `*` for each open segment.
+fn comparable(text: &str) -> String {
+    let segment = |segment: &str| if segment.contains('{') { "*".to_owned() } else { segment.to_owned() };
+    text.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// An operation as a route with `*`.
+#[must_use]
+pub fn as_route(operation: &Operation) -> String {
+    comparable(&operation.name())
+}
