@@ -777,7 +777,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nroutes = ['GET /orders*']",
-        mistakes: "line 2: the route `GET /orders*` has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`",
+        mistakes: "line 2: the route `GET /orders*` has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`, and a part of one is a capture, such as `/files/{name}.pdf`",
         good: "[[allow]]\nroutes = ['GET /orders/*']",
     },
     Refused {
@@ -817,7 +817,7 @@ const REFUSED: [Refused; 34] = [
     },
     Refused {
         bad: "[[allow]]\nwhen = { tenant_id = 5 }\nroutes = ['GET /a']",
-        mistakes: "line 2: `when.tenant_id` is an integer; expected a string or a list of strings; a number or a boolean is written as text, such as \"5\"",
+        mistakes: "line 2: `when.tenant_id` is an integer; write it as text: \"5\"",
         good: "[[allow]]\nwhen = { tenant_id = '5' }\nroutes = ['GET /a']",
     },
     Refused {
@@ -912,7 +912,7 @@ routes = 'ANY /*'
         "line 3: the route `GET /a//b` has an empty segment; write one `/` between two segments",
         "line 3: the route `FETCH /c` has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY",
         "line 5: the rule has no `routes`; expected one `METHOD /path` or more",
-        "line 6: unknown key `route`; a rule has `routes`, `when`, `stage`, `api`, `name`",
+        "line 6: unknown key `route`; write `routes`",
         "line 9: `when.uid` pattern `{uid` has a brace that is not closed or not opened; expected text and {capture}s",
         "line 10: `routes` is a string; write a list: routes = [\"ANY /*\"]",
         "line 12: unknown key `denied`; a file has [[allow]] and [[deny]] rules",

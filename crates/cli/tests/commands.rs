@@ -384,14 +384,14 @@ fn test_prints_json_and_annotations_too() {
 fn test_warns_of_what_no_case_exercises_and_strict_fails() {
     let folder = folder("test_strict");
     fs::write(folder.join("two.toml"), format!("{RULES}[[allow]]\nroutes = ['GET /apps']\n")).unwrap();
-    let test = |more: &[&str]| run(&folder, &[&["test", "--rules", "two.toml"], more].concat());
-    let text = test(&[]).success();
+    let of_two = |more: &[&str]| run(&folder, &[&["test", "--rules", "two.toml"], more].concat());
+    let text = of_two(&[]).success();
     let start = "warning[untested-rule]: no case exercises the rule in line 4\n --> two.toml:4:1\n";
     assert!(text.starts_with(start), "{text}");
     assert!(text.ends_with("\npolicy.tests.toml: 2 requests as expected, 1 warning\n"), "{text}");
-    let strict = test(&["--strict"]).findings();
-    assert!(strict.starts_with(&start.replace("warning", "error")), "{strict}");
-    assert!(strict.ends_with("\npolicy.tests.toml: 2 requests, 1 error\n"), "{strict}");
+    let found = of_two(&["--strict"]).findings();
+    assert!(found.starts_with(&start.replace("warning", "error")), "{found}");
+    assert!(found.ends_with("\npolicy.tests.toml: 2 requests, 1 error\n"), "{found}");
     run(&folder, &["test", "--strict"]).success();
 }
 

@@ -46,19 +46,23 @@ pub(super) enum RouteError {
     Url(String),
     #[error("has the path `{0}`, which does not start with `/`; write `/{0}`")]
     NoSlash(String),
-    #[error("has the method `{0}`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY")]
+    #[error("has the method `{0}`; {hint}", hint = instead_of_method(.0))]
     Method(String),
+    #[error("is an ARN; a route is the method and the path only, so write `{0}`")]
+    Arn(String),
     #[error("{0}")]
     Pattern(#[from] PatternError),
     #[error("has an empty segment; write one `/` between two segments")]
     EmptySegment,
     #[error("has the segment `{0}`; clients and servers remove it, so write the path without it")]
     DotSegment(String),
-    #[error("has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`")]
+    #[error(
+        "has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`, and a part of one is a capture, such as `/files/{{name}}.pdf`"
+    )]
     Wildcard,
     #[error("has `{{{0}+}}`, as API Gateway writes it; write `*`")]
     Proxy(String),
-    #[error("has `{0}` in its path; expected letters, digits and - . _ ~ @ + = , : ! & ' ( ) ; or %XX")]
+    #[error("has `{0}` in its path; {hint}", hint = instead_of_character(*.0))]
     Character(char),
     #[error(
         "uses `{{{0}}}`, which no pattern in `when` captures; for any value write `*`, or capture it, such as uid = \"{{{0}}}\""
@@ -83,6 +87,9 @@ impl Route {
         stages: &[String],
         written: usize,
     ) -> Result<Vec<Self>, RouteError> {
+        if let Some(route) = route_of_arn(text) {
+            return Err(RouteError::Arn(route));
+        }
         if let Some(odd) = text.chars().find(|character| character.is_whitespace() && *character != ' ') {
             return Err(RouteError::OddSpace(odd));
         }
@@ -239,6 +246,42 @@ impl Route {
         }
         text.truncate(longest);
     }
+}
+
+/// What to write instead of a method that there is not.
+fn instead_of_method(method: &str) -> String {
+    let upper = method.to_ascii_uppercase();
+    match upper.as_str() {
+        "ANY" | "ALL" | "*" => "for every method, write `ANY`".to_owned(),
+        _ if METHODS.contains(&upper.as_str()) => format!("write it in capitals: `{upper}`"),
+        _ if method.contains([',', '|', '/']) => "write a route for each method".to_owned(),
+        _ => format!("expected one of {}, ANY", METHODS.join(", ")),
+    }
+}
+
+/// What to write instead of a character that a path cannot have.
+fn instead_of_character(character: char) -> String {
+    match character {
+        '?' => "a policy does not see the query string, so leave it out".to_owned(),
+        '#' => "clients do not send what follows it, so leave it out".to_owned(),
+        '<' | '>' => "a capture is written {name}, and any segment is *".to_owned(),
+        '%' => "it is followed by two hex digits, and %25 is a `%`".to_owned(),
+        _ if character.is_ascii() => "expected letters, digits and - . _ ~ @ + = , : ! & ' ( ) ; or %XX".to_owned(),
+        _ => {
+            let mut encoded = String::new();
+            push_encoded(&mut encoded, character.encode_utf8(&mut [0; 4]));
+            format!("write it as clients send it: {encoded}")
+        }
+    }
+}
+
+/// The route of a method's ARN, with or without a method before it. `None` if it is not an ARN.
+fn route_of_arn(text: &str) -> Option<String> {
+    let arn = text.split_once(' ').map_or(text, |(_, after)| after);
+    let resource = arn.strip_prefix("arn:")?.splitn(5, ':').last()?;
+    let mut parts = resource.splitn(4, '/').skip(2);
+    let method = parts.next().filter(|method| *method != "*").unwrap_or("ANY");
+    Some(format!("{method} /{}", parts.next().unwrap_or_default()))
 }
 
 fn check_segments(segments: &str) -> Result<(), RouteError> {
@@ -537,6 +580,8 @@ mod tests {
             ("GET /a/../", dots("..")),
             ("GET /%2e%2E/a", dots("%2e%2E")),
             ("GET /a/.%2e", dots(".%2e")),
+            ("arn:aws:execute-api:eu-west-1:1:a1/prod/GET/a:b/c", RouteError::Arn("GET /a:b/c".to_owned())),
+            ("GET arn:aws:execute-api:eu-west-1:1:a1/prod/*/a/*", RouteError::Arn("ANY /a/*".to_owned())),
             ("GET /a*", RouteError::Wildcard),
             ("GET /**", RouteError::Wildcard),
             ("GET /{id}*", RouteError::Wildcard),
@@ -582,6 +627,36 @@ mod tests {
         let blank = ["", " ", "a  b", " a", "a ", "\t", "a\nb", "a\r\nb", "a\0b", "a\u{a0}b"];
         for bad in visible.split(' ').chain(blank) {
             assert!(!is_usable(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_says_what_to_write_instead() {
+        const PATH: &str = "expected letters, digits and - . _ ~ @ + = , : ! & ' ( ) ; or %XX";
+        for (text, message) in [
+            ("* /a", "has the method `*`; for every method, write `ANY`"),
+            ("ALL /a", "has the method `ALL`; for every method, write `ANY`"),
+            ("any /a", "has the method `any`; for every method, write `ANY`"),
+            ("get /a", "has the method `get`; write it in capitals: `GET`"),
+            ("GET,POST /a", "has the method `GET,POST`; write a route for each method"),
+            ("FETCH /a", "has the method `FETCH`; expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, ANY"),
+            ("GET /a?b=1", "has `?` in its path; a policy does not see the query string, so leave it out"),
+            ("GET /a#b", "has `#` in its path; clients do not send what follows it, so leave it out"),
+            ("GET /u/<uid>", "has `<` in its path; a capture is written {name}, and any segment is *"),
+            ("GET /a%zz", "has `%` in its path; it is followed by two hex digits, and %25 is a `%`"),
+            ("GET /gr\u{f6}\u{df}e", "has `\u{f6}` in its path; write it as clients send it: %C3%B6"),
+            ("GET /$a", &format!("has `$` in its path; {PATH}")),
+            (
+                "GET /reports/*.pdf",
+                "has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`, and a part of \
+                 one is a capture, such as `/files/{name}.pdf`",
+            ),
+            (
+                "arn:aws:execute-api:eu-west-1:1:a1/prod/GET/a",
+                "is an ARN; a route is the method and the path only, so write `GET /a`",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
         }
     }
 }

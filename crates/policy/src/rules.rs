@@ -267,7 +267,7 @@ impl<'t> Reader<'t> {
                 "allow" => (Effect::Allow, &mut rules.allow),
                 "deny" => (Effect::Deny, &mut rules.deny),
                 other => {
-                    self.error(key.span(), &format!("unknown key `{other}`; a file has [[allow]] and [[deny]] rules"));
+                    self.error(key.span(), &format!("unknown key `{other}`; {}", instead_of_key_of_file(other)));
                     continue;
                 }
             };
@@ -322,7 +322,7 @@ impl<'t> Reader<'t> {
                 format!("a value is in quotes; write \"{value}\" instead of {value}")
             }
             (None, "duplicate key") => repeated_key(text),
-            (None, message) => message.to_owned(),
+            (None, message) => instead_of_line(self.toml, text).unwrap_or_else(|| message.to_owned()),
         };
         self.error(span, &reason);
     }
@@ -343,8 +343,7 @@ impl<'t> Reader<'t> {
                 "when" => when = self.when(item),
                 "routes" => routes = Some(item),
                 other => {
-                    let reason = format!("unknown key `{other}`; a rule has `routes`, `when`, `stage`, `api`, `name`");
-                    self.error(key.span(), &reason);
+                    self.error(key.span(), &format!("unknown key `{other}`; {}", instead_of_key_of_rule(other)));
                 }
             }
         }
@@ -491,7 +490,12 @@ impl<'t> Reader<'t> {
     fn when(&mut self, item: &Item<'t>) -> Vec<Condition> {
         let DeValue::Table(table) = item.get_ref() else {
             let found = a(item.get_ref().type_str());
-            self.error(item.span(), &format!("`when` is {found}; expected claims, such as {{ groups = \"STAFF\" }}"));
+            let way_out = match item.get_ref() {
+                DeValue::Array(_) => "; all of its claims must match, and an alternative is a rule of its own",
+                _ => "",
+            };
+            let expected = "expected claims, such as { groups = \"STAFF\" }";
+            self.error(item.span(), &format!("`when` is {found}; {expected}{way_out}"));
             return Vec::new();
         };
         if table.is_empty() {
@@ -566,6 +570,17 @@ impl<'t> Reader<'t> {
 
     fn patterns(&mut self, claim: &str, item: &Item<'t>) -> Vec<Pattern> {
         let mut patterns = Vec::new();
+        let as_text = match item.get_ref() {
+            DeValue::Boolean(boolean) => Some(boolean.to_string()),
+            DeValue::Integer(integer) => Some(integer.to_string()),
+            DeValue::Float(float) => Some(float.to_string()),
+            _ => None,
+        };
+        if let Some(text) = as_text {
+            let found = a(item.get_ref().type_str());
+            self.error(item.span(), &format!("`when.{claim}` is {found}; write it as text: \"{text}\""));
+            return patterns;
+        }
         let expected = "a string or a list of strings; a number or a boolean is written as text, such as \"5\"";
         for (text, span) in self.texts(item, &format!("`when.{claim}`"), expected) {
             match Pattern::parse(text) {
@@ -614,6 +629,52 @@ fn repeated_key(line: &str) -> String {
         "routes" | "stage" | "api" | "name" => format!("`{key}` is there twice; write it once"),
         _ => "a name is there twice; if all of several values of a claim are needed, write { all = [\"A\", \"B\"] }"
             .to_owned(),
+    }
+}
+
+/// What to write instead of a key of the file.
+fn instead_of_key_of_file(key: &str) -> &'static str {
+    match key.to_ascii_lowercase().as_str() {
+        "allow" | "allows" | "permit" => "write [[allow]]",
+        "deny" | "denies" | "forbid" => "write [[deny]]",
+        "case" | "expected" => {
+            "a tests file has it, and this is read as a rules file, with [[allow]] and [[deny]] rules"
+        }
+        "routes" | "when" | "stage" | "api" | "name" => "it belongs under an [[allow]] or a [[deny]]",
+        _ => "a file has [[allow]] and [[deny]] rules",
+    }
+}
+
+/// What to write instead of a key of a rule.
+fn instead_of_key_of_rule(key: &str) -> &'static str {
+    match key.to_ascii_lowercase().as_str() {
+        "route" | "routes" | "path" | "paths" | "resource" | "resources" => "write `routes`",
+        "when" | "if" | "claim" | "claims" | "condition" | "conditions" => "write `when`",
+        "stage" | "stages" => "write `stage`",
+        "api" | "apis" => "write `api`",
+        "name" | "id" | "description" => "write `name`",
+        "effect" => "a rule's effect is how it begins: [[allow]] or [[deny]]",
+        "method" | "methods" => "the method is a part of the route, such as \"GET /orders\"",
+        "scopes" | "groups" | "uid" | "cid" => "a claim is in `when`, such as when = { groups = \"STAFF\" }",
+        _ => "a rule has `routes`, `when`, `stage`, `api`, `name`",
+    }
+}
+
+/// What to write instead of a line that is not TOML, if it is clear what it should be.
+fn instead_of_line(toml: &str, line: &str) -> Option<String> {
+    let line = line.trim();
+    let key = line.split(':').next().unwrap_or_default().trim_matches([' ', '"']);
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if toml.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
+        Some("this is JSON; a rules file is TOML, such as docs/rules.md shows it".to_owned())
+    } else if line.starts_with("//") || line.starts_with("/*") {
+        Some("a comment begins with `#`".to_owned())
+    } else if line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+        Some("the line has typographic quotes; write straight ones, such as \"GET /orders\"".to_owned())
+    } else if is_key && line.contains(':') {
+        Some(format!("a key has `=` after it: {key} = …"))
+    } else {
+        None
     }
 }
 
@@ -673,8 +734,45 @@ mod tests {
             (
                 with("route = ['GET /b']"),
                 3,
-                "unknown key `route`; a rule has `routes`, `when`, `stage`, `api`, `name`".to_owned(),
+                "unknown key `route`; write `routes`".to_owned(),
             ),
+            (with("Routes = ['GET /b']"), 3, "unknown key `Routes`; write `routes`".to_owned()),
+            (
+                with("effect = 'Deny'"),
+                3,
+                "unknown key `effect`; a rule's effect is how it begins: [[allow]] or [[deny]]".to_owned(),
+            ),
+            (
+                with("other = 1"),
+                3,
+                "unknown key `other`; a rule has `routes`, `when`, `stage`, `api`, `name`".to_owned(),
+            ),
+            (with("[[Allow]]\nroutes = ['GET /a']"), 3, "unknown key `Allow`; write [[allow]]".to_owned()),
+            (with("[[Deny]]\nroutes = ['GET /a']"), 3, "unknown key `Deny`; write [[deny]]".to_owned()),
+            (
+                "[[case]]\nname = 'x'".to_owned(),
+                1,
+                "unknown key `case`; a tests file has it, and this is read as a rules file, with [[allow]] and [[deny]] rules"
+                    .to_owned(),
+            ),
+            (
+                "stage = 'dev'\n[[allow]]\nroutes = ['GET /a']".to_owned(),
+                1,
+                "unknown key `stage`; it belongs under an [[allow]] or a [[deny]]".to_owned(),
+            ),
+            (
+                "{\"allow\":[{\"routes\":[\"GET /a\"]}]}".to_owned(),
+                1,
+                "this is JSON; a rules file is TOML, such as docs/rules.md shows it".to_owned(),
+            ),
+            (with("// a comment"), 3, "a comment begins with `#`".to_owned()),
+            (with("name: 'x'"), 3, "a key has `=` after it: name = …".to_owned()),
+            (
+                with("name = \u{201c}x\u{201d}"),
+                3,
+                "the line has typographic quotes; write straight ones, such as \"GET /orders\"".to_owned(),
+            ),
+            (with("name = = 'x'"), 3, "extra `=`, expected nothing".to_owned()),
             (
                 with("[[alow]]\nroutes = ['GET /a']"),
                 3,
@@ -709,7 +807,13 @@ mod tests {
                 3,
                 "`when` is a string; expected claims, such as { groups = \"STAFF\" }".to_owned(),
             ),
-            (when("uid = 7"), 2, format!("`when.uid` is an integer; expected {patterns}")),
+            (when("uid = 7"), 2, "`when.uid` is an integer; write it as text: \"7\"".to_owned()),
+            (when("admin = true"), 2, "`when.admin` is a boolean; write it as text: \"true\"".to_owned()),
+            (
+                with("when = [{ uid = 'x' }]"),
+                3,
+                "`when` is an array; expected claims, such as { groups = \"STAFF\" }; all of its claims must match, and an alternative is a rule of its own".to_owned(),
+            ),
             (when("uid = []"), 2, format!("`when.uid` is an empty list; expected {patterns}")),
             (when("uid = ['a', true]"), 2, format!("`when.uid` has a boolean; expected {patterns}")),
             (when("uid = { all = [] }"), 2, format!("`when.uid` is an empty list; expected {patterns}")),
