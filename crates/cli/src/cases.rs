@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     ops::Range,
     path::{Path, PathBuf},
+    ptr,
     rc::Rc,
     slice,
 };
@@ -16,8 +17,10 @@ use okta_authorizer_policy::{
 };
 
 use crate::{
+    api::{self, Access, Api, BasePath},
     arguments::{DEFAULT_MAX_BYTES, DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, variable},
     files::{self, Stop},
+    reach::reach,
     report::{File, Finding, Level, Place, Report, Witness, count},
     request::{self, DEFAULT_API, DEFAULT_STAGE, FirstRequest, WAYS_OUT},
     why,
@@ -52,6 +55,14 @@ pub struct Arguments {
     /// The rules file. Without it, policy.toml in the folder of the tests
     #[arg(long, value_name = "FILE", env = variable(POLICY_FILE))]
     rules: Option<PathBuf>,
+    /// With `only`, every other operation of this API must be denied: OpenAPI, SAM or CloudFormation
+    ///
+    /// Without it, every other route of the rules must be denied.
+    #[arg(long, value_name = "FILE")]
+    api: Option<PathBuf>,
+    /// What an import into API Gateway does with the API's base path
+    #[arg(long, value_enum, default_value_t, requires = "api")]
+    base_path: BasePath,
     #[command(flatten)]
     size: PolicySize,
     /// Warnings are errors
@@ -81,7 +92,8 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         (Err(stop), _) => return Err(stop),
         (Ok(_), Err(mistakes)) => return Err(Stop::Mistakes(mistakes)),
     };
-    let mut report = judge(&rules, &file, &tests, arguments.size.options());
+    let api = arguments.api.as_deref().map(|api| api::read(api, arguments.base_path)).transpose()?;
+    let mut report = judge(&rules, &file, &tests, api.as_ref(), arguments.size.options());
     if arguments.strict {
         report.be_strict();
     }
@@ -100,8 +112,8 @@ fn summary(tests: &Tests, findings: &[Finding]) -> String {
 
 /// What the rules do otherwise than the cases expect, and what no case exercised.
 #[must_use]
-pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, options: PolicyOptions) -> Report {
-    let mut judge = Judge { rules, file, tests, options, findings: Vec::new(), exercised: BTreeSet::new() };
+pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, api: Option<&Api>, options: PolicyOptions) -> Report {
+    let mut judge = Judge { rules, file, tests, api, options, findings: Vec::new(), exercised: BTreeSet::new() };
     for case in &tests.cases {
         judge.case(case);
     }
@@ -114,6 +126,7 @@ struct Judge<'j> {
     rules: &'j Rules,
     file: &'j Rc<File>,
     tests: &'j Tests,
+    api: Option<&'j Api>,
     options: PolicyOptions,
     findings: Vec<Finding>,
     /// The routes that a request of a case exercised: the rule, and the number of its string. The
@@ -167,7 +180,10 @@ impl<'j> Judge<'j> {
             }
         }
         if let Some(only) = &case.only {
-            self.only_of_rules(case, only);
+            match self.api {
+                Some(api) => self.only_of_api(case, only, api),
+                None => self.only_of_rules(case, only),
+            }
         }
     }
 
@@ -308,6 +324,26 @@ impl<'j> Judge<'j> {
         }
     }
 
+    /// Reports the operations that the rules allow to the token of a case, and its `only` does not
+    /// name: for each one request.
+    fn only_of_api(&mut self, case: &Case, only: &Range<usize>, api: &Api) {
+        let named = case.requests.iter().filter(|request| request.is_allowed);
+        let named = named.filter_map(|request| api.operation_for(request.arn.method(), request.arn.untrusted_path()));
+        let named: Vec<_> = named.collect();
+        let others = api.operations.iter().filter(|operation| operation.access == Access::Authorizer);
+        for operation in others.filter(|operation| !named.iter().any(|named| ptr::eq(*named, *operation))) {
+            let reached = operation.methods.iter().find_map(|method| {
+                let reach = reach(self.rules, api, operation, method, &case.claims, &case.stage)?;
+                reach.allowed.into_iter().next()
+            });
+            let Some((_, request)) = reached else { continue };
+            let label = Some("this operation".to_owned());
+            let places = vec![Place::new(&self.tests.file, only.clone()), Place { label, ..operation.place.clone() }];
+            let problem = format!("the operation `{}` is not in `only`, and {request} is allowed", operation.name());
+            self.not_only(case, places, Some(request), &problem);
+        }
+    }
+
     fn not_only(&mut self, case: &Case, places: Vec<Place>, request: Option<String>, problem: &str) {
         let command = |request: &String| format!("to see more: {}", self.command(case, slice::from_ref(request)));
         self.findings.push(Finding {
@@ -424,7 +460,7 @@ mod tests {
 
     fn report(rules: &str, tests: &str) -> Report {
         let tests = read(&file("t.toml", tests)).map_err(|report| report.print(crate::report::Format::Text)).unwrap();
-        judge(&Rules::parse(rules).unwrap(), &file("policy.toml", rules), &tests, DEFAULT_OPTIONS)
+        judge(&Rules::parse(rules).unwrap(), &file("policy.toml", rules), &tests, None, DEFAULT_OPTIONS)
     }
 
     /// The lines of the places of each finding, its kind and its message.

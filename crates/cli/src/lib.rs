@@ -13,6 +13,7 @@ pub mod files;
 pub mod init;
 pub mod lints;
 mod meaning;
+mod reach;
 pub mod report;
 mod request;
 mod shape;

@@ -6,15 +6,16 @@ use std::{
 };
 
 use clap::Args;
-use okta_authorizer_policy::{MAX_RESOURCE, PolicyOptions, Rules, Verdict, render};
+use okta_authorizer_policy::{Rules, Verdict};
 
 use crate::{
     api::{self, Access, Api, BasePath, Operation},
     arguments::{DEFAULT_TESTS, RulesOption},
     cases::{self, Case},
     files::{self, Stop},
+    reach::reach,
     report::{Finding, Format, Level, Place, Report},
-    shape::{STAR, Shape, common},
+    request,
 };
 
 /// Writes who may call what as a table in Markdown: operations down, test cases across
@@ -135,49 +136,20 @@ fn cell(rules: &Rules, api: &Api, operation: &Operation, method: &'static str, c
         Access::Open(_) => return "open".to_owned(),
         Access::Other(_) => return "not by this authorizer".to_owned(),
     }
-    let shapes: Vec<_> =
-        Shape::of(operation).into_iter().filter(|shape| shape.0.split('/').next() == Some(method)).collect();
-    let Some(shape) = shapes.first() else { return String::new() };
-    let leads_here = |path: &str| api.operation_for(method, path).is_some_and(|other| std::ptr::eq(other, operation));
-    let verdict = |request: &str| {
-        let arn = case.stage.arn(request)?;
-        let options = PolicyOptions { max_bytes: 1_048_576, path_guard: true };
-        Some(render(&rules.grants(&case.claims, &arn), &arn, options).verdict)
+    let Some(reach) = reach(rules, api, operation, method, &case.claims, &case.stage) else { return String::new() };
+    let paths = |paths: &mut dyn Iterator<Item = &String>| {
+        let paths: BTreeSet<&String> = paths.collect();
+        let shown: Vec<_> = paths.iter().take(MAX_PATHS).map(|path| format!("`{}`", escaped(path))).collect();
+        let more = paths.len().saturating_sub(MAX_PATHS);
+        if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
     };
-    // A value that no route and no other operation names, so that it is any value.
-    let any = shape.request("any-value", |_| String::new());
-    let of_any = verdict(&any);
-    if matches!(of_any, Some(Verdict::Allowed { .. })) {
-        return "allowed".to_owned();
-    }
-    let Some(arn) = case.stage.arn(&any) else { return "denied".to_owned() };
-    let mut paths = BTreeSet::new();
-    let grants = rules.grants(&case.claims, &arn);
-    for (resource, _) in grants.allow.iter().filter(|(resource, _)| resource.len() < MAX_RESOURCE) {
-        let granted = Shape(resource.replace('*', &STAR.to_string()));
-        let requests = shapes.iter().filter_map(|shape| common(&[&granted, shape], 'x')).map(|common| common.request);
-        for request in requests {
-            let request = request.replacen('/', " /", 1);
-            let path = request.split_once(' ').map_or("", |(_, path)| path);
-            if leads_here(path) && matches!(verdict(&request), Some(Verdict::Allowed { .. })) {
-                // A `*` with nothing in its place, or with a slash, is shown as the request.
-                let at_its_place = granted.one_segment();
-                let is_at_place = shapes.iter().any(|shape| common(&[&at_its_place, shape], 'x').is_some());
-                let shown = if is_at_place { granted.request("*", |_| String::new()) } else { request.clone() };
-                paths.insert(shown.split_once(' ').map_or(String::new(), |(_, path)| path.to_owned()));
-                break;
-            }
+    match reach.of_any {
+        Verdict::Allowed { .. } if reach.denied.is_empty() => "allowed".to_owned(),
+        Verdict::Allowed { .. } => format!("allowed, except {}", paths(&mut reach.denied.iter())),
+        _ if !reach.allowed.is_empty() => {
+            format!("allowed: {}", paths(&mut reach.allowed.iter().map(|(path, _)| path)))
         }
-    }
-    match (of_any, paths.len()) {
-        (Some(Verdict::DeniedByRule { rule }), 0) => {
-            format!("denied by {}", escaped(&crate::request::rule_text(&rule)))
-        }
-        (_, 0) => "denied".to_owned(),
-        (_, count) => {
-            let shown: Vec<_> = paths.iter().take(MAX_PATHS).map(|path| format!("`{}`", escaped(path))).collect();
-            let more = if count > MAX_PATHS { format!(" and {} more", count - MAX_PATHS) } else { String::new() };
-            format!("allowed: {}{more}", shown.join(", "))
-        }
+        Verdict::DeniedByRule { rule } => format!("denied by {}", escaped(&request::rule_text(&rule))),
+        Verdict::NotGranted | Verdict::PathGuard => "denied".to_owned(),
     }
 }
