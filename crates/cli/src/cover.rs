@@ -138,13 +138,15 @@ pub struct Found {
 /// All findings.
 #[must_use]
 pub fn cover(rules: &Rules, file: &Rc<File>, api: &Api, target: Target<'_>) -> Vec<Found> {
-    let of_target = |effect| parts(rules, effect).into_iter().filter(|part| target.has(part)).collect();
+    let of_target = |effect| -> Vec<_> { parts(rules, effect).into_iter().filter(|part| target.has(part)).collect() };
+    let allow = of_target(Effect::Allow);
     let coverage = Coverage {
         rules,
         file,
         api,
         search: Search::new(&[(rules, &file.text)]),
-        allow: of_target(Effect::Allow),
+        at_their_place: allow.iter().map(|part| part.shape.one_segment()).collect(),
+        allow,
         deny: of_target(Effect::Deny),
     };
     let operations: Vec<_> = api.operations.iter().map(|operation| (operation, Shape::of(operation))).collect();
@@ -202,6 +204,8 @@ struct Coverage<'r> {
     api: &'r Api,
     search: Search<'r>,
     allow: Vec<Part<'r>>,
+    /// The same routes, except that each `*` is one segment.
+    at_their_place: Vec<Shape>,
     deny: Vec<Part<'r>>,
 }
 
@@ -383,10 +387,8 @@ impl<'r> Coverage<'r> {
         if own.iter().any(|own| common(&[&at_its_place, own], 'x').is_some()) {
             return true;
         }
-        self.allow.iter().any(|other| {
-            let one_segment = other.shape.one_segment();
-            own.iter().any(|own| one_segment.covers(own)) && part.has_way_of(other)
-        })
+        let mut others = self.allow.iter().zip(&self.at_their_place);
+        others.any(|(other, at_its_place)| own.iter().any(|own| at_its_place.covers(own)) && part.has_way_of(other))
     }
 
     /// What each `*` reaches.

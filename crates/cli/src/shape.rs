@@ -4,7 +4,10 @@
 //! one shape covers another exactly if it matches the other's text, because the open parts of the
 //! other are characters that no text has.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    iter,
+};
 
 use crate::api::{Operation, Segment};
 
@@ -65,6 +68,11 @@ impl Shape {
     /// Whether each request of `other` is in this shape. The captures of both are the same values.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
+        // Most pairs differ in the text before our first open part.
+        let own = self.0.chars().map_while(|character| (character < STAR).then_some(Some(character)));
+        if !own.eq(other.0.chars().map(Some).chain(iter::repeat(None)).take(self.literal_len())) {
+            return false;
+        }
         let (pattern, text): (Vec<char>, Vec<char>) = (self.0.chars().collect(), other.0.chars().collect());
         // Which prefixes of the text the pattern so far covers.
         let mut covered = vec![false; text.len() + 1];
@@ -94,6 +102,11 @@ impl Shape {
             covered = next;
         }
         covered.last().copied().unwrap_or_default()
+    }
+
+    /// How many characters there are before the first open part.
+    fn literal_len(&self) -> usize {
+        self.0.chars().take_while(|character| *character < STAR).count()
     }
 
     /// Whether a request can be in both, as far as the text before their first open parts shows.

@@ -320,25 +320,6 @@ fn decoded(text: &str) -> String {
     decoded
 }
 
-/// The APIs and stages at which a request to this part can be made: those that it names, or else
-/// one that no rule names, and those that other rules name.
-#[must_use]
-pub fn targets<'r>(part: &Part<'r>, rules: &[&'r Rules]) -> Vec<(String, String)> {
-    let of_all = |list: fn(&'r Rule) -> &'r [String]| -> BTreeSet<&'r String> {
-        rules.iter().flat_map(|rules| rules.in_file_order()).flat_map(list).collect()
-    };
-    let choose = |own: &[String], all: BTreeSet<&String>, usual: &str| -> Vec<String> {
-        if !own.is_empty() {
-            return own.to_vec();
-        }
-        let unnamed = iter::once(usual.to_owned()).chain((1..).map(|number| format!("{usual}{number}")));
-        unnamed.filter(|name| !all.contains(name)).take(1).chain(all.iter().map(|name| (*name).clone())).collect()
-    };
-    let apis = choose(&part.rule.apis, of_all(|rule| &rule.apis), DEFAULT_API);
-    let stages = choose(&part.rule.stages, of_all(|rule| &rule.stages), DEFAULT_STAGE);
-    apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone()))).collect()
-}
-
 /// The claims that a rule wants to be absent.
 #[must_use]
 pub fn wanted_absent(parts: &[Part<'_>]) -> Vec<ClaimName> {
@@ -362,21 +343,43 @@ pub fn choices(claims: &[ClaimName]) -> Vec<Vec<ClaimName>> {
 /// Finds tokens and requests. All rules that are asked are known to it.
 #[derive(Debug)]
 pub struct Search<'r> {
-    rules: Vec<&'r Rules>,
     fresh: [Fresh; 2],
     /// Claims that are added to a token, one choice after the other.
     present: Vec<Vec<ClaimName>>,
+    /// All APIs and stages that the rules name.
+    apis: BTreeSet<&'r str>,
+    stages: BTreeSet<&'r str>,
 }
 
 impl<'r> Search<'r> {
     /// A search for these rules, each with the text of its file.
     #[must_use]
     pub fn new(files: &[(&'r Rules, &str)]) -> Self {
-        let rules: Vec<_> = files.iter().map(|(rules, _)| *rules).collect();
         let texts: Vec<_> = files.iter().map(|(_, text)| *text).collect();
-        let all = rules.iter().flat_map(|rules| rules.in_file_order()).flat_map(parts_of);
-        let present = choices(&wanted_absent(&all.collect::<Vec<_>>()));
-        Self { rules, fresh: Fresh::lists(&texts), present }
+        let rules: Vec<&'r Rule> = files.iter().flat_map(|(rules, _)| rules.in_file_order()).collect();
+        let all: Vec<_> = rules.iter().flat_map(|rule| parts_of(rule)).collect();
+        Self {
+            fresh: Fresh::lists(&texts),
+            present: choices(&wanted_absent(&all)),
+            apis: rules.iter().flat_map(|rule| &rule.apis).map(String::as_str).collect(),
+            stages: rules.iter().flat_map(|rule| &rule.stages).map(String::as_str).collect(),
+        }
+    }
+
+    /// The APIs and stages at which a request to this part can be made: those that it names, or else
+    /// one that no rule names, and those that other rules name.
+    fn targets(&self, part: &Part<'r>) -> Vec<(String, String)> {
+        let choose = |own: &[String], all: &BTreeSet<&str>, usual: &str| -> Vec<String> {
+            if !own.is_empty() {
+                return own.to_vec();
+            }
+            let unnamed = iter::once(usual.to_owned()).chain((1..).map(|number| format!("{usual}{number}")));
+            let unnamed = unnamed.filter(|name| !all.contains(name.as_str())).take(1);
+            unnamed.chain(all.iter().map(|name| (*name).to_owned())).collect()
+        };
+        let apis = choose(&part.rule.apis, &self.apis, DEFAULT_API);
+        let stages = choose(&part.rule.stages, &self.stages, DEFAULT_STAGE);
+        apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone()))).collect()
     }
 
     /// A token that has a way for `part`, and a request to its route, that `accept` takes.
@@ -446,7 +449,7 @@ impl<'r> Search<'r> {
                 let values = Values::new(&Wanted { part: granted, captures: &BTreeMap::new() }, 0, fresh);
                 let own = values.request(granted);
                 let of_token: Vec<_> = requests.iter().cloned().chain(own).collect();
-                let targets = targets(denied, &self.rules);
+                let targets = self.targets(denied);
                 of_token
                     .into_iter()
                     .flat_map(move |request| {
@@ -482,7 +485,7 @@ impl<'r> Search<'r> {
                 None => drop(wanted.pop()),
             }
         }
-        let target = parts.first().map(|part| targets(part, &self.rules));
+        let target = parts.first().map(|part| self.targets(part));
         let (api, stage) =
             target.and_then(|targets| targets.into_iter().next()).unwrap_or((DEFAULT_API.into(), DEFAULT_STAGE.into()));
         Scene::new(&claims, request, &api, &stage)
@@ -498,7 +501,7 @@ impl<'r> Search<'r> {
     ) -> Option<Scene> {
         let first = wanted.first()?;
         let tokens: Vec<_> = self.present.iter().filter_map(|present| token(wanted, present, fresh)).collect();
-        targets(first.part, &self.rules).iter().find_map(|(api, stage)| {
+        self.targets(first.part).iter().find_map(|(api, stage)| {
             let scenes = tokens.iter().filter_map(|token| Scene::new(token, request, api, stage));
             scenes.into_iter().find(accept)
         })
