@@ -112,7 +112,7 @@ impl Fresh {
 
     /// A value in place of a `*`. No capture gets it.
     fn filler(&self) -> &str {
-        self.value(FRESH - 2)
+        self.value(0)
     }
 }
 
