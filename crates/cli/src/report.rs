@@ -256,3 +256,108 @@ fn data(text: &str) -> String {
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let file = |name: &str, text: &str| Rc::new(File { name: name.to_owned(), text: text.to_owned() });
+        let (rules, api) = (file("a,b/policy.toml", "# ü\n[[allow]]\nroutes = ['GET /a']\n"), file("api.json", "{}\n"));
+        let route = rules.text.find('\'').unwrap();
+        let witness = Witness {
+            claims: r#"{"uid":"u1"}"#.to_owned(),
+            request: "GET /a".to_owned(),
+            stage: "prod".to_owned(),
+            api: "abcdef1234".to_owned(),
+            answer: "200".to_owned(),
+        };
+        let finding = Finding {
+            level: Level::Warning,
+            kind: "some-kind",
+            message: "100% wrong".to_owned(),
+            places: vec![
+                Place::new(&rules, route..route + 8),
+                Place { label: Some("this one".to_owned()), ..Place::new(&api, 0..2) },
+            ],
+            advice: vec!["do this".to_owned()],
+            witness: Some(witness),
+        };
+        let note =
+            Finding { level: Level::Note, places: Vec::new(), witness: None, advice: Vec::new(), ..finding.clone() };
+        Report { findings: vec![finding, note], summary: "policy.toml: 1 warning".to_owned() }
+    }
+
+    #[test]
+    fn text_shows_the_lines_and_the_witness() {
+        let expected = r#"warning[some-kind]: 100% wrong
+ --> a,b/policy.toml:3:11
+  |
+3 | routes = ['GET /a']
+  |           ^^^^^^^^
+  |
+ ::: api.json:1:1
+  |
+1 | {}
+  | -- this one
+  |
+  = note: a token with {"uid":"u1"} and GET /a: 200
+  = help: do this
+
+note[some-kind]: 100% wrong
+
+policy.toml: 1 warning"#;
+        assert_eq!(report().print(Format::Text), expected);
+    }
+
+    #[test]
+    fn json_has_all_that_text_has() {
+        let json: Value = serde_json::from_str(&report().print(Format::Json)).unwrap();
+        let expected = json!({
+            "good": true,
+            "summary": "policy.toml: 1 warning",
+            "findings": [
+                {
+                    "level": "warning", "kind": "some-kind", "message": "100% wrong", "advice": ["do this"],
+                    "places": [
+                        {
+                            "file": "a,b/policy.toml", "line": 3, "column": 11, "end_line": 3, "end_column": 19,
+                            "label": null,
+                        },
+                        {
+                            "file": "api.json", "line": 1, "column": 1, "end_line": 1, "end_column": 3,
+                            "label": "this one",
+                        },
+                    ],
+                    "witness": {
+                        "claims": { "uid": "u1" }, "request": "GET /a", "stage": "prod", "api": "abcdef1234",
+                        "answer": "200",
+                    },
+                },
+                { "level": "note", "kind": "some-kind", "message": "100% wrong", "advice": [], "places": [], "witness": null },
+            ],
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn github_gets_one_escaped_line_for_each_finding() {
+        let expected = "::warning title=some-kind,file=a%2Cb/policy.toml,line=3,endLine=3,col=11,endColumn=19::\
+                        100%25 wrong%0Aa token with {\"uid\":\"u1\"} and GET /a: 200%0Ado this
+::notice title=some-kind::100%25 wrong
+policy.toml: 1 warning";
+        assert_eq!(report().print(Format::Github), expected);
+    }
+
+    #[test]
+    fn strict_makes_errors_of_warnings_only() {
+        let mut report = report();
+        assert!(!report.has_errors());
+        report.be_strict();
+        let levels: Vec<_> = report.findings.iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Error, Level::Note]);
+        assert!(report.has_errors());
+        assert_eq!(count(&report.findings).as_deref(), Some("1 error"));
+        assert_eq!(count(&[]), None);
+    }
+}

@@ -490,3 +490,49 @@ fn every_command_has_help_with_examples() {
     }
     assert!(run(&folder, &["--help"]).success().contains("Exit codes: 0 "));
 }
+
+#[test]
+fn check_warns_and_is_strict_if_asked() {
+    let folder = folder("check_strict");
+    let rules = "[[allow]]\nroutes = ['GET /a', 'GET /a']\n";
+    fs::write(folder.join("twice.toml"), rules).unwrap();
+    let warned = run(&folder, &["check", "twice.toml"]).success();
+    assert!(
+        warned.starts_with("warning[repeated-route]: ") && warned.ends_with("\ntwice.toml: 1 warning\n"),
+        "{warned}"
+    );
+    let strict = run(&folder, &["check", "twice.toml", "--strict"]);
+    assert_eq!((strict.code, strict.stderr.as_str()), (Some(1), ""));
+    assert!(strict.stdout.starts_with("error[repeated-route]: ") && strict.stdout.ends_with("\ntwice.toml: 1 error\n"));
+    let silenced = format!("# okta-policy: allow(repeated-route) a reason\n{rules}");
+    fs::write(folder.join("twice.toml"), silenced).unwrap();
+    assert_eq!(run(&folder, &["check", "twice.toml", "--strict"]).success(), "twice.toml: good\n");
+}
+
+#[test]
+fn diff_fails_only_if_somebody_gains_something_that_nobody_may_gain() {
+    let folder = folder("diff");
+    let with_put = RULES.replace("routes = [", "routes = ['PUT /users/{uid}', ");
+    fs::write(folder.join("more.toml"), with_put).unwrap();
+    // The same rules, written otherwise.
+    let other = "# A comment.\n[[allow]]\nroutes = [\"GET /users/{me}\"]\nwhen.uid = [\"{me}\"]\nname = \"own\"\n";
+    fs::write(folder.join("other.toml"), other).unwrap();
+    let none = "no token gains or loses anything\n";
+    for same in [["diff", "policy.toml", "other.toml"], ["diff", "other.toml", "policy.toml"]] {
+        assert_eq!(run(&folder, &[&same[..], &["--no-new-access"]].concat()).success(), none);
+    }
+    let gain = ["diff", "policy.toml", "more.toml"];
+    let text = run(&folder, &gain).success();
+    assert!(text.starts_with("note[gain]: the rule in line 1 now grants `PUT /users/{uid}` to tokens"), "{text}");
+    assert!(text.contains(r#"a token with {"uid":"q1"} and PUT /users/q1: was 403, is 200"#), "{text}");
+    assert!(text.ends_with("\ngains: 1, losses: 0\n"), "{text}");
+    let refused = run(&folder, &[&gain[..], &["--no-new-access", "--format", "github"]].concat());
+    assert_eq!((refused.code, refused.stderr.as_str()), (Some(1), ""));
+    assert!(refused.stdout.starts_with("::error title=gain,file=more.toml,line=3,"), "{}", refused.stdout);
+    let loss = run(&folder, &["diff", "more.toml", "policy.toml", "--no-new-access"]).success();
+    assert!(loss.starts_with("note[loss]: ") && loss.ends_with("\ngains: 0, losses: 1\n"), "{loss}");
+    fs::write(folder.join("bad.toml"), BAD_RULES).unwrap();
+    for wrong in [["diff", "bad.toml", "policy.toml"], ["diff", "policy.toml", "missing.toml"]] {
+        assert_eq!(run(&folder, &wrong).code, Some(2), "{wrong:?}");
+    }
+}
