@@ -23,7 +23,8 @@ use crate::{
 };
 use env::Environment;
 
-/// The rules that are compiled in. `POLICY_FILE` replaces them.
+/// The rules that are compiled in. `POLICY_FILE`, or a `policy.toml` in the deployment package,
+/// replaces them.
 const EMBEDDED_POLICY: &str = include_str!("../policy.toml");
 
 /// The modulus of the key in `tests/sample-key.pem`, as in a JWK. Anybody can sign with that key.
@@ -53,9 +54,10 @@ pub struct Config {
     pub refresh_policy: RefreshPolicy,
     /// `CLOCK_SKEW_SECONDS`: the leeway for `exp`, `nbf` and `iat`.
     pub clock_skew_seconds: u32,
-    /// The rules of `POLICY_FILE`, or those that are compiled in.
+    /// The rules of `POLICY_FILE`, or else of `policy.toml` in the deployment package
+    /// (`LAMBDA_TASK_ROOT`), or else those that are compiled in.
     pub rules: Rules,
-    /// `POLICY_FILE`, if it is set.
+    /// The path of the rules file. `None` if the rules are compiled in.
     pub policy_file: Option<String>,
     /// The SHA-256 of the rules file, in hex.
     pub policy_sha256: String,
@@ -132,8 +134,7 @@ impl Config {
         let issuers = env.issuers()?;
         let pinned_keys = env.pinned_keys()?;
         let has_sample_key = pinned_keys.as_ref().is_some_and(|keys| keys.has_modulus(SAMPLE_MODULUS));
-        let policy_file = env.value("POLICY_FILE")?;
-        let (rules, policy_sha256) = env.rules(policy_file.as_deref())?;
+        let (rules, policy_file, policy_sha256) = env.rules()?;
         env.check_proxies()?;
         Ok(Self {
             audiences: env.names("OKTA_AUDIENCE")?.unwrap_or_else(|| vec!["api://default".to_owned()]),
@@ -331,21 +332,38 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
         Ok(RefreshPolicy { refresh_seconds, max_stale_seconds })
     }
 
-    /// The rules and the SHA-256 of their file.
-    fn rules(&self, path: Option<&str>) -> Result<(Rules, String), ConfigError> {
+    /// The rules, the path of their file, and its SHA-256.
+    fn rules(&self) -> Result<(Rules, Option<String>, String), ConfigError> {
         const ACCEPTED: &str = "the path of a rules file, see README.md";
         let file_error = |problem: &str| error("POLICY_FILE", problem, ACCEPTED);
-        let Some(path) = path else {
-            let rules = Rules::parse(EMBEDDED_POLICY).map_err(|reason| {
-                file_error(&format!("is not set, and the compiled-in policy.toml is wrong in {reason}"))
-            })?;
-            return Ok((rules, sha256(EMBEDDED_POLICY)));
+        let (path, bytes, problem) = if let Some(path) = self.value("POLICY_FILE")? {
+            let bytes = self.file("POLICY_FILE", &path, ACCEPTED)?;
+            let problem = format!("names {}, which is wrong", quoted(&path));
+            (Some(path), bytes, problem)
+        } else if let Some((path, bytes)) = self.packaged_rules(ACCEPTED)? {
+            let problem = format!("is not set, and {} in the deployment package is wrong", quoted(&path));
+            (Some(path), bytes, problem)
+        } else {
+            (None, EMBEDDED_POLICY.into(), "is not set, and the compiled-in policy.toml is wrong".to_owned())
         };
-        let bytes = self.file("POLICY_FILE", path, ACCEPTED)?;
-        let wrong = |errors: RulesErrors| file_error(&format!("names {}, which is wrong in {errors}", quoted(path)));
+        let wrong = |errors: RulesErrors| file_error(&format!("{problem} in {errors}"));
         let text = Rules::text(bytes).map_err(wrong)?;
         let rules = Rules::parse(&text).map_err(wrong)?;
-        Ok((rules, sha256(&text)))
+        Ok((rules, path, sha256(&text)))
+    }
+
+    /// The path and the bytes of `policy.toml` in the deployment package, if it has one.
+    fn packaged_rules(&self, accepted: &'static str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
+        let Some(root) = self.value("LAMBDA_TASK_ROOT")? else { return Ok(None) };
+        let path = format!("{root}/policy.toml");
+        match self.read(&path) {
+            Ok(bytes) => Ok(Some((path, bytes))),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(reason) => {
+                let problem = format!("is not set, and {} cannot be read: {reason}", quoted(&path));
+                Err(error("POLICY_FILE", &problem, accepted))
+            }
+        }
     }
 
     fn introspection(&self, issuers: &[Issuer]) -> Result<Option<ClientCredentials>, ConfigError> {
@@ -465,10 +483,37 @@ mod tests {
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let read = |path: &str| match path {
             "/opt/policy.toml" => Ok(b"[[allow]]\nroutes = ['GET /a']\n".to_vec()),
-            "/opt/bad.toml" => Ok(b"[[allow]]\nroutes = ['GET a']\n".to_vec()),
+            "/task/policy.toml" => Ok(b"[[allow]]\nroutes = ['GET /task']\n".to_vec()),
+            "/denied/policy.toml" => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+            "/opt/bad.toml" | "/bad/policy.toml" => Ok(b"[[allow]]\nroutes = ['GET a']\n".to_vec()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
         Config::load([ISSUER].iter().chain(variables).copied(), read)
+    }
+
+    #[test]
+    fn the_rules_are_those_of_the_variable_or_of_the_package_or_compiled_in() {
+        let (file, root) = (("POLICY_FILE", "/opt/policy.toml"), ("LAMBDA_TASK_ROOT", "/task"));
+        for (variables, expected) in [
+            (vec![], None),
+            (vec![("LAMBDA_TASK_ROOT", "/empty")], None),
+            (vec![root], Some("/task/policy.toml")),
+            (vec![root, ("POLICY_FILE", "")], Some("/task/policy.toml")),
+            (vec![root, file], Some("/opt/policy.toml")),
+            (vec![("LAMBDA_TASK_ROOT", "/bad"), file], Some("/opt/policy.toml")),
+        ] {
+            assert_eq!(load(&variables).unwrap().policy_file.as_deref(), expected, "{variables:?}");
+        }
+        for (root, problem) in [
+            (
+                "/bad",
+                "is not set, and `/bad/policy.toml` in the deployment package is wrong in line 2: the route `GET a` has the path `a`, which does not start with `/`; write `/a`",
+            ),
+            ("/denied", "is not set, and `/denied/policy.toml` cannot be read: permission denied"),
+        ] {
+            let wrong = load(&[("LAMBDA_TASK_ROOT", root)]).unwrap_err();
+            assert_eq!((wrong.variable.as_ref(), wrong.problem.as_str()), ("POLICY_FILE", problem));
+        }
     }
 
     #[test]

@@ -166,6 +166,10 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
     }
 
     /// The content of the file that a variable names.
+    pub(super) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        (self.read)(path)
+    }
+
     pub(super) fn file(&self, name: &'static str, path: &str, accepted: &'static str) -> Result<Vec<u8>, ConfigError> {
         (self.read)(path)
             .map_err(|reason| error(name, &format!("names {}, which cannot be read: {reason}", quoted(path)), accepted))

@@ -1,6 +1,6 @@
 //! What the process logs at start, and the level of each line.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use okta_authorizer_testkit::{
     RULES_FILE,
@@ -44,6 +44,10 @@ async fn the_first_line_says_what_runs_with_which_settings() {
         String::from_utf8(output.stdout).unwrap()[..64].to_owned()
     };
     let path = rules.path().to_str().unwrap();
+    let package = concat!(env!("CARGO_TARGET_TMPDIR"), "/package");
+    let packaged = format!("{package}/policy.toml");
+    fs::create_dir_all(package).unwrap();
+    fs::write(&packaged, "[[allow]]\nroutes = [\"GET /packaged\"]\n").unwrap();
     let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/policy.toml");
     let (url, of_okta) = (okta.keys_endpoint(), Env::okta(&[&okta]));
     for (env, expected) in [
@@ -51,6 +55,10 @@ async fn the_first_line_says_what_runs_with_which_settings() {
         (
             of_okta.clone().with("POLICY_FILE", path),
             json!({ "issuers": [okta.issuer()], "keys_source": "okta", "keys_endpoints": [url], "policy_file": path }),
+        ),
+        (
+            pinned().without("POLICY_FILE").with("LAMBDA_TASK_ROOT", package),
+            json!({ "issuers": [PINNED_ISSUER], "keys_source": "pinned", "policy_file": packaged }),
         ),
         (
             of_okta.table(&table.endpoint).without("POLICY_FILE"),
