@@ -352,7 +352,7 @@ fn are_at_same_place(one: &Rule, other: &Rule) -> bool {
 }
 
 fn common(one: &Shape, other: &Shape) -> bool {
-    crate::shape::common(&[one, other], 'x').is_some()
+    crate::shape::common(&[&one.any_value(), &other.any_value()], 'x').is_some()
 }
 
 /// A comment `# okta-policy: allow(LINT) reason`.

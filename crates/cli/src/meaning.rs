@@ -216,27 +216,37 @@ impl<'r> Part<'r> {
             }
             (NeedTest::Captured(own), NeedTest::Captured(wide_patterns)) => {
                 let mut terms = terms.clone();
-                let is_ours = |other: &Pattern| own.iter().any(|pattern| renamed(pattern, other).is_some());
                 for pattern in *own {
-                    let (renamed, same) =
-                        wide_patterns.iter().find_map(|other| Some((renamed(pattern, other)?, other)))?;
-                    // Another pattern that can read the same value makes it ambiguous, unless ours
-                    // has that pattern too.
-                    let is_clear = |other| other == same || is_ours(other) || are_disjoint(pattern, other);
-                    if !wide_patterns.iter().all(is_clear) {
-                        return None;
-                    }
-                    for (wide_name, own_name) in renamed {
-                        if wide.capture_index(wide_name).is_some() && self.capture_index(own_name).is_none() {
-                            return None;
-                        }
-                        bind(&mut terms, wide_name, Term::Capture(own_name))?;
-                    }
+                    terms = wide_patterns.iter().find_map(|other| self.with_names(pattern, wide, other, &terms))?;
                 }
-                Some(terms)
+                // Another pattern that can read the same value makes it ambiguous, unless ours has
+                // that pattern too, with the same captures at the same places.
+                let is_ours =
+                    |other: &Pattern| own.iter().any(|pattern| self.with_names(pattern, wide, other, &terms).is_some());
+                let is_clear = |other: &Pattern| is_ours(other) || own.iter().all(|own| are_disjoint(own, other));
+                wide_patterns.iter().all(is_clear).then_some(terms)
             }
             _ => None,
         }
+    }
+
+    /// These terms, and those of the captures of a pattern of `wide` that is the same as ours except
+    /// for their names. `None` if it is another pattern, or a capture has another term.
+    fn with_names(
+        &self,
+        pattern: &'r Pattern,
+        wide: &Self,
+        other: &'r Pattern,
+        terms: &Terms<'r>,
+    ) -> Option<Terms<'r>> {
+        let mut terms = terms.clone();
+        for (wide_name, own_name) in renamed(pattern, other)? {
+            if wide.capture_index(wide_name).is_some() && self.capture_index(own_name).is_none() {
+                return None;
+            }
+            bind(&mut terms, wide_name, Term::Capture(own_name))?;
+        }
+        Some(terms)
     }
 
     /// Whether the route of `wide` with these terms covers ours.

@@ -212,3 +212,122 @@ fn what_is_not_reported_is_not_found() {
     println!("{pairs} pairs, {known} with a gain, {unknown} with cannot-tell, {differing} random differences");
     assert!(differing > pairs && unknown * 20 < pairs, "{differing} differences, {unknown} unknown of {pairs}");
 }
+
+/// What `diff` reports of two files, as kinds.
+fn kinds(old: &str, new: &str) -> Vec<&'static str> {
+    let file = |text: &str| Rc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() });
+    let (old_rules, new_rules) = (Rules::parse(old).unwrap(), Rules::parse(new).unwrap());
+    diff((&old_rules, &file(old)), (&new_rules, &file(new)), None).iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn a_difference_that_is_hard_to_see_is_reported() {
+    let star = "[[allow]]\nroutes = ['GET /f/*']";
+    let doubled = "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /{n}/{n}']";
+    for (name, old, new, claims, request) in [
+        (
+            "two patterns with exchanged captures make a value ambiguous",
+            "[[allow]]\nwhen = { t = ['{a}_{b}', '{b}_{a}'] }\nroutes = ['GET /{a}']".to_owned(),
+            "[[allow]]\nwhen = { t = '{a}_{b}' }\nroutes = ['GET /{a}']".to_owned(),
+            json!({ "t": "p_q" }),
+            "GET/p",
+        ),
+        (
+            "the value of a capture that is twice in a route",
+            format!("{doubled}\n[[deny]]\nroutes = ['GET /*/b']"),
+            doubled.to_owned(),
+            json!({ "uid": "b" }),
+            "GET/b/b",
+        ),
+        (
+            "two spellings of one value in a route",
+            format!("{doubled}\n[[deny]]\nroutes = ['GET /a@b/a%40b']"),
+            doubled.to_owned(),
+            json!({ "uid": "a@b" }),
+            "GET/a@b/a%40b",
+        ),
+        (
+            "the path guard refuses a value that starts with a dot",
+            format!("[[allow]]\nwhen = {{ uid = '{{n}}' }}\nroutes = ['GET /{{n}}']\n{star}"),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /{n}']".to_owned(),
+            json!({ "uid": "..@a" }),
+            "GET/..%40a",
+        ),
+        (
+            "the path guard refuses a value after a dot",
+            format!("[[allow]]\nwhen = {{ uid = '{{n}}' }}\nroutes = ['GET /a/.{{n}}']\n{star}"),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a/.{n}']".to_owned(),
+            json!({ "uid": "@a" }),
+            "GET/a/.%40a",
+        ),
+    ] {
+        let claims = claims.as_object().unwrap();
+        let answer = |rules: &str| is_allowed(&Rules::parse(rules).unwrap(), claims, "abcdef1234", "prod", request);
+        assert_eq!((answer(&old), answer(&new)), (false, true), "{name}");
+        let (forward, backward) = (kinds(&old, &new), kinds(&new, &old));
+        assert!(forward.iter().any(|kind| [GAIN, CANNOT_TELL].contains(kind)), "{name}: {forward:?}");
+        assert!(backward.iter().any(|kind| [LOSS, CANNOT_TELL_LOSS].contains(kind)), "{name}: {backward:?}");
+    }
+}
+
+#[test]
+fn equal_rules_have_no_difference() {
+    let allow = |when: &str, routes: &str| format!("[[allow]]\nwhen = {{ {when} }}\nroutes = [{routes}]\n");
+    let deny = |body: &str| {
+        format!("[[allow]]\nwhen = {{ uid = '{{u}}' }}\nroutes = ['GET /*', 'PUT /u/{{u}}']\n\n[[deny]]\n{body}\n")
+    };
+    let of_each_method = |path: &str| {
+        let methods = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+        methods.map(|method| format!("'{method} {path}'")).join(", ")
+    };
+    for (name, one, other) in [
+        (
+            "exchanged captures",
+            allow("t = ['{a}_{b}', '{b}_{a}']", "'GET /{a}'"),
+            allow("t = ['{d}_{c}', '{c}_{d}']", "'GET /{d}'"),
+        ),
+        ("a pointer to a claim", allow("t = 'A'", "'GET /a'"), allow("'/t' = 'A'", "'GET /a'")),
+        ("the order of a list", allow("t = ['A', 'B']", "'GET /a'"), allow("t = ['B', 'A']", "'GET /a'")),
+        (
+            "a list as two rules",
+            allow("t = ['A', 'B']", "'GET /a'"),
+            allow("t = 'A'", "'GET /a'") + &allow("t = 'B'", "'GET /a'"),
+        ),
+        (
+            "routes as two rules",
+            allow("t = '{a}'", "'GET /a/{a}', 'PUT /b/{a}'"),
+            allow("t = '{x}'", "'GET /a/{x}'") + &allow("t = '{y}'", "'PUT /b/{y}'"),
+        ),
+        ("each method", allow("t = 'A'", "'ANY /a'"), allow("t = 'A'", &of_each_method("/a"))),
+        (
+            "the order of all",
+            allow("t = { all = ['{a}_x', '{b}_x'] }", "'GET /{a}/{b}'"),
+            allow("t = { all = ['{b}_x', '{a}_x'] }", "'GET /{a}/{b}'"),
+        ),
+        (
+            "a list of a denial as two rules",
+            deny("when = { t = ['A', 'B'] }\nroutes = ['GET /*']"),
+            deny("when = { t = 'A' }\nroutes = ['GET /*']\n[[deny]]\nwhen = { t = 'B' }\nroutes = ['GET /*']"),
+        ),
+        (
+            "routes of a denial as two rules",
+            deny("when = { t = '{n}-x' }\nroutes = ['GET /{n}', 'GET /b/{n}']"),
+            deny(
+                "when = { t = '{n}-x' }\nroutes = ['GET /{n}']\n[[deny]]\nwhen = { t = '{m}-x' }\nroutes = ['GET /b/{m}']",
+            ),
+        ),
+        (
+            "each method of a denial",
+            deny("when = { t = '{n}-x' }\nroutes = ['ANY /{n}']"),
+            deny(&format!("when = {{ t = '{{m}}-x' }}\nroutes = [{}]", of_each_method("/{m}"))),
+        ),
+        (
+            "a denial with a slash at its end",
+            deny("when = { t = 'A' }\nroutes = ['GET /a']"),
+            deny("when = { t = 'A' }\nroutes = ['GET /a/']"),
+        ),
+    ] {
+        assert_eq!(kinds(&one, &other), [""; 0], "{name}");
+        assert_eq!(kinds(&other, &one), [""; 0], "{name}");
+    }
+}
