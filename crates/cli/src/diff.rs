@@ -293,19 +293,16 @@ impl<'c, 'r> Comparison<'c, 'r> {
     /// The path guard of a token's policy is stricter if the token is granted a `*`, or one that is
     /// not the last segment.
     fn guard(&mut self) {
-        let strictness = |part: &Part<'r>| if part.shape.ends_with_star() { 1 } else { 2 };
         let (after, before) = (self.after, self.before);
         let with_star = |side: &'c Side<'r>| side.allow.iter().filter(|part| part.shape.has_star());
-        let is_kept = |part: &Part<'r>| {
-            with_star(after).any(|other| strictness(other) >= strictness(part) && part.has_way_of(other))
-        };
-        for lost in with_star(before).filter(|part| !is_kept(part)) {
+        for lost in with_star(before).filter(|part| !part.is_guard_kept_by(&after.allow)) {
             for granted in after.allow.iter().filter(|granted| !granted.contradicts(lost)) {
                 let odd = granted.shape.request("", |_| String::new()).replacen(' ', "", 1);
                 let is_odd = can_be_guarded(&odd) || granted.shape.can_have_dots();
-                let is_loose = strictness(lost) == 2 && granted.shape.ends_with_star();
-                let is_kept_here =
-                    || with_star(after).any(|other| strictness(other) >= strictness(lost) && granted.has_way_of(other));
+                let is_loose = lost.guard_level() == 2 && granted.shape.ends_with_star();
+                let is_kept_here = || {
+                    with_star(after).any(|other| other.guard_level() >= lost.guard_level() && granted.has_way_of(other))
+                };
                 if (!is_odd && !is_loose) || is_kept_here() || !self.can_lead_somewhere(granted) {
                     continue;
                 }

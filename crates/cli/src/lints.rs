@@ -156,7 +156,13 @@ impl<'r> Linter<'r> {
                     && (other.order() < written.order() || other.within(&[written]).is_none())
             };
             let others: Vec<_> = all.iter().filter(is_other).collect();
-            if let Some(wide) = written.within(&others) {
+            let is_guard_kept = || {
+                written
+                    .parts
+                    .iter()
+                    .all(|part| part.is_guard_kept_by(others.iter().flat_map(|other| &other.parts).copied()))
+            };
+            if let Some(wide) = written.within(&others).filter(|_| is_guard_kept()) {
                 found.push((written, wide));
             }
         }
@@ -330,7 +336,8 @@ impl<'r> Linter<'r> {
             let crosses = |scene: &Scene| {
                 scene.is_allowed(self.rules) && scene.request_text().matches('/').count() > text.matches('/').count()
             };
-            let scene = self.search.alone(part, &crosses).or_else(|| self.search.alone(part, &|_| true))?;
+            let is_allowed = |scene: &Scene| scene.is_allowed(self.rules);
+            let scene = self.search.alone(part, &crosses).or_else(|| self.search.alone(part, &is_allowed))?;
             let message = format!("the `*` inside of `{text}` is any characters, slashes included");
             let (rule, mut finding) = self.finding(INNER_WILDCARD, written, message, Some(&scene));
             finding.advice = vec![

@@ -168,6 +168,29 @@ impl<'r> Part<'r> {
         self.is_at_most_at(wide) && self.implies(wide, &wide.needs, &Terms::new(), &|_| true)
     }
 
+    /// How strict the path guard of a policy with this route is at least: without a `*`, with one at
+    /// the end, or with another one.
+    #[must_use]
+    pub fn guard_level(&self) -> usize {
+        match (self.shape.has_star(), self.shape.ends_with_star()) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        }
+    }
+
+    /// Whether each token with this route is granted one of the `others` for which its path guard is
+    /// as strict. A denial has no path guard.
+    #[must_use]
+    pub fn is_guard_kept_by<'o>(&self, others: impl IntoIterator<Item = &'o Self>) -> bool
+    where
+        'r: 'o,
+    {
+        self.rule.name.effect == Effect::Deny
+            || self.guard_level() == 0
+            || others.into_iter().any(|other| other.guard_level() >= self.guard_level() && self.has_way_of(other))
+    }
+
     /// Whether `wide` is for each API and stage of this part.
     fn is_at_most_at(&self, wide: &Self) -> bool {
         let is_within = |narrow: &[String], wide: &[String]| {
