@@ -54,10 +54,12 @@ fn condition(random: &mut Random, claim: &str, captures: &mut Vec<&'static str>)
             let name = *random.of(&["n", "m"]);
             captures.push(name);
             let pattern = random.word(&["{N}", "{N}_x", "A_{N}", "{N}-{k}", "{N}:{k}"]);
-            if random.below(5) == 0 {
-                format!("['{{{name}}}_x', '{{{name}}}-x']")
-            } else {
-                format!("'{}'", pattern.replace('N', name))
+            match random.below(10) {
+                0 | 1 => format!("['{{{name}}}_x', '{{{name}}}-x']"),
+                // A value that both read is ambiguous, and it is not for one of them alone.
+                2 => format!("['{{{name}}}_{{k}}', '{{k}}_{{{name}}}']"),
+                3 => format!("'{{{name}}}_{{k}}'"),
+                _ => format!("'{}'", pattern.replace('N', name)),
             }
         }
         _ => format!("'{}'", random.word(&LITERALS)),
@@ -72,6 +74,9 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
             0 | 1 => path.push('*'),
             2..=4 if !captures.is_empty() => path.push_str(&format!("{{{}}}", random.of(captures))),
             5 if random.below(8) == 0 => path.push_str("q%2fq"),
+            6 if !captures.is_empty() && random.below(4) == 0 => {
+                path.push_str(&format!(".{{{}}}", random.of(captures)))
+            }
             _ => path.push_str(random.word(&["a", "b", "A"])),
         }
     }
@@ -86,7 +91,7 @@ fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
     let mut changed = rules.to_vec();
     for _ in 0..1 + random.below(2) {
         let place = random.below(changed.len());
-        match random.below(6) {
+        match random.below(7) {
             0 => changed.push(rule(random)),
             1 if changed.len() > 1 => drop(changed.remove(place)),
             2 => changed[place] = rule(random),
@@ -99,6 +104,12 @@ fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
                 }
             }
             4 => changed[place].retain(|line| !line.starts_with("stage")),
+            // One pattern of a list.
+            5 => {
+                for line in &mut changed[place] {
+                    *line = line.replace("['{n}_{k}', '{k}_{n}']", "'{n}_{k}'").replace("'{m}_x', ", "");
+                }
+            }
             _ => changed.reverse(),
         }
     }
@@ -112,8 +123,10 @@ fn parse(rules: &[Lines]) -> Option<(Rules, Rc<File>)> {
 }
 
 fn claims(random: &mut Random) -> Map<String, Value> {
-    const VALUES: [&str; 16] =
-        ["A", "B", "C", "a", "b", "A_x", "a_x", "A_a", "a:b", "A-b", "a-b-c", "A_x-x", "a@b", "a/b_x", "A_%", "A-x"];
+    const VALUES: [&str; 19] = [
+        "A", "B", "C", "a", "b", "A_x", "a_x", "A_a", "a:b", "A-b", "a-b-c", "A_x-x", "a@b", "a/b_x", "A_%", "A-x",
+        "..@a", "@a", "a_b",
+    ];
     let value = |random: &mut Random| match random.below(12) {
         0 => json!([["A"]]),
         1 => json!({ "A": 1 }),
@@ -139,7 +152,9 @@ fn request(random: &mut Random) -> String {
     let mut path = String::new();
     for _ in 0..random.below(4) {
         path.push('/');
-        path.push_str(random.word(&["a", "b", "A", "a", "b", "A", "x", "", "a%40b", "q%2fq", "q%23q", "..", "%61"]));
+        path.push_str(random.word(&[
+            "a", "b", "A", "a", "b", "A", "x", "", "a%40b", "a@b", "q%2fq", "q%23q", "..", "%61", "..%40a", ".%40a",
+        ]));
     }
     if path.is_empty() || random.below(10) == 0 {
         path.push('/');
