@@ -275,6 +275,42 @@ fn a_difference_that_is_hard_to_see_is_reported() {
             json!({ "uid": "@a" }),
             "GET/a/.%40a",
         ),
+        (
+            "a captured value must be usable in another route of the rule",
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a', 'GET /{n}']".to_owned(),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "uid": "a/b" }),
+            "GET/a",
+        ),
+        (
+            "a text that a capture cannot use",
+            "[[allow]]\nwhen = { t = '{n}' }\nroutes = ['GET /a', 'GET /{n}']".to_owned(),
+            "[[allow]]\nwhen = { t = 'x/y' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "t": "x/y" }),
+            "GET/a",
+        ),
+        (
+            "a denial that reads one claim less",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = 'A', s = 'B' }\nroutes = ['GET /a']".to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = 'A' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "t": "A", "s": [["x"]] }),
+            "GET/b",
+        ),
+        (
+            "a denial that no longer writes a value",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = '{n}-x' }\nroutes = ['PUT /{n}']".to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = '{n}-x' }\nroutes = ['PUT /*']".to_owned(),
+            json!({ "t": "a/b-x" }),
+            "GET/b",
+        ),
+        (
+            "a denial whose claims must agree now",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { g = '{n}', t = '{m}' }\nroutes = ['GET /a/{n}/{m}']"
+                .to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { g = '{n}', t = '{n}' }\nroutes = ['GET /*']".to_owned(),
+            json!({ "g": "a/b", "t": "c" }),
+            "GET/b",
+        ),
     ] {
         let claims = claims.as_object().unwrap();
         let answer = |rules: &str| is_allowed(&Rules::parse(rules).unwrap(), claims, "abcdef1234", "prod", request);
