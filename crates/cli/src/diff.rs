@@ -18,7 +18,7 @@ use crate::{
     meaning::{NeedTest, Part, parts},
     report::{File, Finding, Level, Place, Report},
     request,
-    shape::{STAR, Shape, common},
+    shape::{STAR, Shape, capture_index, common},
     witness::{Scene, Search},
 };
 
@@ -178,7 +178,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 continue;
             };
             for operation in operations.iter().filter(|shape| shape.starts_like(&part.shape)) {
-                if common(&[&part.shape, operation], 'x').is_none() {
+                if common(&[&part.shape.any_value(), operation], 'x').is_none() {
                     continue;
                 }
                 let refined = part.shape.refined(operation).map(|shape| Part { shape, ..part.clone() });
@@ -227,8 +227,9 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 Some(operations) => operations.iter().map(|operation| vec![operation]).collect(),
             };
             for others in operations {
-                let shapes: Vec<_> =
-                    [&granted.shape, &denied.shape].into_iter().chain(others.iter().copied()).collect();
+                // One capture can have two spellings in one path, so its places are compared alone.
+                let any_values = [granted.shape.any_value(), denied.shape.any_value()];
+                let shapes: Vec<_> = any_values.iter().chain(others.iter().copied()).collect();
                 if common(&shapes, 'x').is_none() {
                     continue;
                 }
@@ -254,7 +255,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
             wide.into_iter().any(|other| other.shape.covers(&granted.shape) && denied.is_met_or_lost_with(other))
         };
         let others = self.after.allow.iter().filter(|granted| !granted.contradicts(denied));
-        for granted in others.filter(|granted| !is_denied(granted)) {
+        for granted in others.filter(|granted| !is_denied(granted) && self.can_lead_somewhere(granted)) {
             let reads_all = claims.iter().all(|claim| granted.values().iter().any(|need| need.claim == *claim));
             is_possible |= is_captured || (!claims.is_empty() && !reads_all);
             let shapes: Vec<Vec<&Shape>> = match self.operations {
@@ -272,9 +273,17 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 return;
             }
         }
-        if is_possible && self.operations.is_none() {
+        if is_possible {
             self.note(denied, Reason::NotDeniedUnreadable, None);
         }
+    }
+
+    /// Whether a request to this route can lead to an operation.
+    fn can_lead_somewhere(&self, granted: &Part<'r>) -> bool {
+        let own = granted.shape.any_value();
+        self.operations.is_none_or(|operations| {
+            operations.iter().any(|operation| own.starts_like(operation) && common(&[&own, operation], 'x').is_some())
+        })
     }
 
     fn leads_somewhere(&self, scene: &Scene) -> bool {
@@ -284,26 +293,24 @@ impl<'c, 'r> Comparison<'c, 'r> {
     /// The path guard of a token's policy is stricter if the token is granted a `*`, or one that is
     /// not the last segment.
     fn guard(&mut self) {
-        let strictness = |part: &Part<'r>| if part.shape.ends_with_star() { 1 } else { 2 };
         let (after, before) = (self.after, self.before);
         let with_star = |side: &'c Side<'r>| side.allow.iter().filter(|part| part.shape.has_star());
-        let is_kept = |part: &Part<'r>| {
-            with_star(after).any(|other| strictness(other) >= strictness(part) && part.has_way_of(other))
-        };
-        for lost in with_star(before).filter(|part| !is_kept(part)) {
+        for lost in with_star(before).filter(|part| !part.is_guard_kept_by(&after.allow)) {
             for granted in after.allow.iter().filter(|granted| !granted.contradicts(lost)) {
-                let odd = granted.shape.any_value().request("", |_| String::new()).replacen(' ', "", 1);
-                let is_odd = can_be_guarded(&odd);
-                let is_loose = strictness(lost) == 2 && granted.shape.ends_with_star();
-                let is_kept_here = || with_star(after).any(|other| strictness(other) == 2 && granted.has_way_of(other));
-                if (!is_odd && !is_loose) || is_kept_here() {
+                let odd = granted.shape.request("", |_| String::new()).replacen(' ', "", 1);
+                let is_odd = can_be_guarded(&odd) || granted.shape.can_have_dots();
+                let is_loose = lost.guard_level() == 2 && granted.shape.ends_with_star();
+                let is_kept_here = || {
+                    with_star(after).any(|other| other.guard_level() >= lost.guard_level() && granted.has_way_of(other))
+                };
+                if (!is_odd && !is_loose) || is_kept_here() || !self.can_lead_somewhere(granted) {
                     continue;
                 }
                 let is_good = |scene: &Scene| self.is_gain(scene) && self.leads_somewhere(scene);
-                let proof = self.search.with(granted, &[lost], &["?%23?", "?", "?/?%23?"], &is_good);
-                if proof.is_some() || self.operations.is_none() {
-                    self.note(lost, Reason::LessGuarded, proof);
-                }
+                let proof = ["", "..%40", "%40"]
+                    .iter()
+                    .find_map(|start| self.search.with(granted, &[lost], &["?%23?", "?", "?/?%23?"], start, &is_good));
+                self.note(lost, Reason::LessGuarded, proof);
             }
         }
     }
@@ -382,6 +389,15 @@ impl<'r> Part<'r> {
 }
 
 impl Shape {
+    /// Whether a value can make a segment start with dots that the path guard refuses. A value is
+    /// neither `.` nor `..`, but it can be `..@x`, and that is `..%40x` in a path.
+    fn can_have_dots(&self) -> bool {
+        self.0
+            .split('/')
+            .skip(1)
+            .any(|segment| segment.trim_start_matches('.').starts_with(|first| capture_index(first).is_some()))
+    }
+
     /// The requests of this shape that lead to an operation, if they are one shape.
     fn refined(&self, operation: &Self) -> Option<Self> {
         if self.covers(operation) {

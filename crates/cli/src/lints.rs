@@ -1,7 +1,11 @@
 //! What is probably wrong in rules that have no mistake. Each finding has a token and a request that
 //! prove it.
 
-use std::{collections::BTreeMap, ops::Range, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    rc::Rc,
+};
 
 use okta_authorizer_policy::{Effect, Rule, Rules, Verdict};
 
@@ -9,7 +13,7 @@ use crate::{
     meaning::{Part, parts},
     report::{File, Finding, Level, Place},
     request,
-    shape::{STAR, Shape},
+    shape::{STAR, Shape, capture_index},
     witness::{Scene, Search},
 };
 
@@ -85,8 +89,29 @@ impl<'r> Written<'_, 'r> {
 
     /// For each part, the first of the `others` in which it is.
     fn within<'o>(&self, others: &[&'o Written<'o, 'r>]) -> Option<&'o Written<'o, 'r>> {
+        self.all_in(others, |part, wide| part.is_within(wide))
+    }
+
+    /// The same, and nothing else changes without this route: a denial is of everything for some
+    /// tokens, and a `*` makes the path guard stricter.
+    fn needless_with<'o>(&self, others: &[&'o Written<'o, 'r>]) -> Option<&'o Written<'o, 'r>> {
+        let is_deny = self.rule.name.effect == Effect::Deny;
+        let is_guard_kept =
+            |part: &Part<'r>| part.is_guard_kept_by(others.iter().flat_map(|other| &other.parts).copied());
+        self.all_in(others, |part, wide| {
+            part.is_within(wide)
+                && (!is_deny || part.values().is_empty() || part.is_lost_with(wide))
+                && is_guard_kept(part)
+        })
+    }
+
+    fn all_in<'o>(
+        &self,
+        others: &[&'o Written<'o, 'r>],
+        is_in: impl Fn(&Part<'r>, &Part<'r>) -> bool,
+    ) -> Option<&'o Written<'o, 'r>> {
         let wide_of =
-            |part: &&Part<'r>| others.iter().copied().find(|other| other.parts.iter().any(|wide| part.is_within(wide)));
+            |part: &&Part<'r>| others.iter().copied().find(|other| other.parts.iter().any(|wide| is_in(part, wide)));
         let wide: Option<Vec<_>> = self.parts.iter().map(wide_of).collect();
         wide?.first().copied()
     }
@@ -156,7 +181,22 @@ impl<'r> Linter<'r> {
                     && (other.order() < written.order() || other.within(&[written]).is_none())
             };
             let others: Vec<_> = all.iter().filter(is_other).collect();
-            if let Some(wide) = written.within(&others) {
+            let Some(wide) = written.needless_with(&others) else { continue };
+            let of_rule: Vec<_> = all.iter().filter(|other| other.rule.name == written.rule.name).collect();
+            // A rule needs the captures of its routes to be usable, so none may vanish from it.
+            let captures = |written: &Written<'_, 'r>| -> BTreeSet<usize> {
+                written.parts.iter().flat_map(|part| part.shape.0.chars().filter_map(capture_index)).collect()
+            };
+            let is_kept = |other: &&&Written<'_, 'r>| {
+                other.number != written.number && found.iter().all(|(gone, _)| gone.order() != other.order())
+            };
+            let kept: BTreeSet<_> = of_rule.iter().filter(is_kept).flat_map(|other| captures(other)).collect();
+            let is_rule_needless = || {
+                let others: Vec<_> =
+                    others.iter().copied().filter(|other| other.rule.name != written.rule.name).collect();
+                of_rule.iter().all(|own| own.needless_with(&others).is_some())
+            };
+            if captures(written).is_subset(&kept) || is_rule_needless() {
                 found.push((written, wide));
             }
         }
@@ -183,7 +223,7 @@ impl<'r> Linter<'r> {
                 }
                 let message = format!(
                     "the rule is needless, because other rules {} all that it does",
-                    does.trim_end_matches('s')
+                    if rule.name.effect == Effect::Allow { "grant" } else { "deny" }
                 );
                 let (rule, mut finding) = self.finding(NEEDLESS_RULE, written, message, scene.as_ref());
                 finding.places = vec![
@@ -330,7 +370,8 @@ impl<'r> Linter<'r> {
             let crosses = |scene: &Scene| {
                 scene.is_allowed(self.rules) && scene.request_text().matches('/').count() > text.matches('/').count()
             };
-            let scene = self.search.alone(part, &crosses).or_else(|| self.search.alone(part, &|_| true))?;
+            let is_allowed = |scene: &Scene| scene.is_allowed(self.rules);
+            let scene = self.search.alone(part, &crosses).or_else(|| self.search.alone(part, &is_allowed))?;
             let message = format!("the `*` inside of `{text}` is any characters, slashes included");
             let (rule, mut finding) = self.finding(INNER_WILDCARD, written, message, Some(&scene));
             finding.advice = vec![
@@ -352,7 +393,7 @@ fn are_at_same_place(one: &Rule, other: &Rule) -> bool {
 }
 
 fn common(one: &Shape, other: &Shape) -> bool {
-    crate::shape::common(&[one, other], 'x').is_some()
+    crate::shape::common(&[&one.any_value(), &other.any_value()], 'x').is_some()
 }
 
 /// A comment `# okta-policy: allow(LINT) reason`.

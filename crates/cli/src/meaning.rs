@@ -168,6 +168,29 @@ impl<'r> Part<'r> {
         self.is_at_most_at(wide) && self.implies(wide, &wide.needs, &Terms::new(), &|_| true)
     }
 
+    /// How strict the path guard of a policy with this route is at least: without a `*`, with one at
+    /// the end, or with another one.
+    #[must_use]
+    pub fn guard_level(&self) -> usize {
+        match (self.shape.has_star(), self.shape.ends_with_star()) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        }
+    }
+
+    /// Whether each token with this route is granted one of the `others` for which its path guard is
+    /// as strict. A denial has no path guard.
+    #[must_use]
+    pub fn is_guard_kept_by<'o>(&self, others: impl IntoIterator<Item = &'o Self>) -> bool
+    where
+        'r: 'o,
+    {
+        self.rule.name.effect == Effect::Deny
+            || self.guard_level() == 0
+            || others.into_iter().any(|other| other.guard_level() >= self.guard_level() && self.has_way_of(other))
+    }
+
     /// Whether `wide` is for each API and stage of this part.
     fn is_at_most_at(&self, wide: &Self) -> bool {
         let is_within = |narrow: &[String], wide: &[String]| {
@@ -216,27 +239,37 @@ impl<'r> Part<'r> {
             }
             (NeedTest::Captured(own), NeedTest::Captured(wide_patterns)) => {
                 let mut terms = terms.clone();
-                let is_ours = |other: &Pattern| own.iter().any(|pattern| renamed(pattern, other).is_some());
                 for pattern in *own {
-                    let (renamed, same) =
-                        wide_patterns.iter().find_map(|other| Some((renamed(pattern, other)?, other)))?;
-                    // Another pattern that can read the same value makes it ambiguous, unless ours
-                    // has that pattern too.
-                    let is_clear = |other| other == same || is_ours(other) || are_disjoint(pattern, other);
-                    if !wide_patterns.iter().all(is_clear) {
-                        return None;
-                    }
-                    for (wide_name, own_name) in renamed {
-                        if wide.capture_index(wide_name).is_some() && self.capture_index(own_name).is_none() {
-                            return None;
-                        }
-                        bind(&mut terms, wide_name, Term::Capture(own_name))?;
-                    }
+                    terms = wide_patterns.iter().find_map(|other| self.with_names(pattern, wide, other, &terms))?;
                 }
-                Some(terms)
+                // Another pattern that can read the same value makes it ambiguous, unless ours has
+                // that pattern too, with the same captures at the same places.
+                let is_ours =
+                    |other: &Pattern| own.iter().any(|pattern| self.with_names(pattern, wide, other, &terms).is_some());
+                let is_clear = |other: &Pattern| is_ours(other) || own.iter().all(|own| are_disjoint(own, other));
+                wide_patterns.iter().all(is_clear).then_some(terms)
             }
             _ => None,
         }
+    }
+
+    /// These terms, and those of the captures of a pattern of `wide` that is the same as ours except
+    /// for their names. `None` if it is another pattern, or a capture has another term.
+    fn with_names(
+        &self,
+        pattern: &'r Pattern,
+        wide: &Self,
+        other: &'r Pattern,
+        terms: &Terms<'r>,
+    ) -> Option<Terms<'r>> {
+        let mut terms = terms.clone();
+        for (wide_name, own_name) in renamed(pattern, other)? {
+            if wide.capture_index(wide_name).is_some() && self.capture_index(own_name).is_none() {
+                return None;
+            }
+            bind(&mut terms, wide_name, Term::Capture(own_name))?;
+        }
+        Some(terms)
     }
 
     /// Whether the route of `wide` with these terms covers ours.

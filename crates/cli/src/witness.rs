@@ -385,21 +385,24 @@ impl<'r> Search<'r> {
     /// A token that has a way for `part`, and a request to its route, that `accept` takes.
     #[must_use]
     pub fn alone(&self, part: &Part<'r>, accept: &dyn Fn(&Scene) -> bool) -> Option<Scene> {
-        self.with(part, &[], &["?", "?/?", ""], accept)
+        self.with(part, &[], &["?", "?/?", ""], "", accept)
     }
 
     /// A token that has a way for `part` and for each of `others`, and a request to the route of
     /// `part`, that `accept` takes. `fillers` are what is in place of a `*`, with `?` for a value.
+    /// Each capture of `part` is `start` and a value.
     #[must_use]
     pub fn with(
         &self,
         part: &Part<'r>,
         others: &[&Part<'r>],
         fillers: &[&str],
+        start: &str,
         accept: &dyn Fn(&Scene) -> bool,
     ) -> Option<Scene> {
         self.fresh.iter().find_map(|fresh| {
-            let captures = (0..part.rule.route_captures.len()).map(|index| (index, fresh.value(index + 1).to_owned()));
+            let capture = |index| (index, format!("{start}{}", fresh.value(index + 1)));
+            let captures = (0..part.rule.route_captures.len()).map(capture);
             let captures: BTreeMap<_, _> = captures.collect();
             let none = BTreeMap::new();
             let mut wanted = vec![Wanted { part, captures: &captures }];

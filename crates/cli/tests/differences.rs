@@ -54,10 +54,12 @@ fn condition(random: &mut Random, claim: &str, captures: &mut Vec<&'static str>)
             let name = *random.of(&["n", "m"]);
             captures.push(name);
             let pattern = random.word(&["{N}", "{N}_x", "A_{N}", "{N}-{k}", "{N}:{k}"]);
-            if random.below(5) == 0 {
-                format!("['{{{name}}}_x', '{{{name}}}-x']")
-            } else {
-                format!("'{}'", pattern.replace('N', name))
+            match random.below(10) {
+                0 | 1 => format!("['{{{name}}}_x', '{{{name}}}-x']"),
+                // A value that both read is ambiguous, and it is not for one of them alone.
+                2 => format!("['{{{name}}}_{{k}}', '{{k}}_{{{name}}}']"),
+                3 => format!("'{{{name}}}_{{k}}'"),
+                _ => format!("'{}'", pattern.replace('N', name)),
             }
         }
         _ => format!("'{}'", random.word(&LITERALS)),
@@ -72,6 +74,9 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
             0 | 1 => path.push('*'),
             2..=4 if !captures.is_empty() => path.push_str(&format!("{{{}}}", random.of(captures))),
             5 if random.below(8) == 0 => path.push_str("q%2fq"),
+            6 if !captures.is_empty() && random.below(4) == 0 => {
+                path.push_str(&format!(".{{{}}}", random.of(captures)))
+            }
             _ => path.push_str(random.word(&["a", "b", "A"])),
         }
     }
@@ -86,7 +91,7 @@ fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
     let mut changed = rules.to_vec();
     for _ in 0..1 + random.below(2) {
         let place = random.below(changed.len());
-        match random.below(6) {
+        match random.below(7) {
             0 => changed.push(rule(random)),
             1 if changed.len() > 1 => drop(changed.remove(place)),
             2 => changed[place] = rule(random),
@@ -99,6 +104,12 @@ fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
                 }
             }
             4 => changed[place].retain(|line| !line.starts_with("stage")),
+            // One pattern of a list.
+            5 => {
+                for line in &mut changed[place] {
+                    *line = line.replace("['{n}_{k}', '{k}_{n}']", "'{n}_{k}'").replace("'{m}_x', ", "");
+                }
+            }
             _ => changed.reverse(),
         }
     }
@@ -112,8 +123,10 @@ fn parse(rules: &[Lines]) -> Option<(Rules, Rc<File>)> {
 }
 
 fn claims(random: &mut Random) -> Map<String, Value> {
-    const VALUES: [&str; 16] =
-        ["A", "B", "C", "a", "b", "A_x", "a_x", "A_a", "a:b", "A-b", "a-b-c", "A_x-x", "a@b", "a/b_x", "A_%", "A-x"];
+    const VALUES: [&str; 19] = [
+        "A", "B", "C", "a", "b", "A_x", "a_x", "A_a", "a:b", "A-b", "a-b-c", "A_x-x", "a@b", "a/b_x", "A_%", "A-x",
+        "..@a", "@a", "a_b",
+    ];
     let value = |random: &mut Random| match random.below(12) {
         0 => json!([["A"]]),
         1 => json!({ "A": 1 }),
@@ -139,7 +152,9 @@ fn request(random: &mut Random) -> String {
     let mut path = String::new();
     for _ in 0..random.below(4) {
         path.push('/');
-        path.push_str(random.word(&["a", "b", "A", "a", "b", "A", "x", "", "a%40b", "q%2fq", "q%23q", "..", "%61"]));
+        path.push_str(random.word(&[
+            "a", "b", "A", "a", "b", "A", "x", "", "a%40b", "a@b", "q%2fq", "q%23q", "..", "%61", "..%40a", ".%40a",
+        ]));
     }
     if path.is_empty() || random.below(10) == 0 {
         path.push('/');
@@ -211,4 +226,159 @@ fn what_is_not_reported_is_not_found() {
     }
     println!("{pairs} pairs, {known} with a gain, {unknown} with cannot-tell, {differing} random differences");
     assert!(differing > pairs && unknown * 20 < pairs, "{differing} differences, {unknown} unknown of {pairs}");
+}
+
+/// What `diff` reports of two files, as kinds.
+fn kinds(old: &str, new: &str) -> Vec<&'static str> {
+    let file = |text: &str| Rc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() });
+    let (old_rules, new_rules) = (Rules::parse(old).unwrap(), Rules::parse(new).unwrap());
+    diff((&old_rules, &file(old)), (&new_rules, &file(new)), None).iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn a_difference_that_is_hard_to_see_is_reported() {
+    let star = "[[allow]]\nroutes = ['GET /f/*']";
+    let doubled = "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /{n}/{n}']";
+    for (name, old, new, claims, request) in [
+        (
+            "two patterns with exchanged captures make a value ambiguous",
+            "[[allow]]\nwhen = { t = ['{a}_{b}', '{b}_{a}'] }\nroutes = ['GET /{a}']".to_owned(),
+            "[[allow]]\nwhen = { t = '{a}_{b}' }\nroutes = ['GET /{a}']".to_owned(),
+            json!({ "t": "p_q" }),
+            "GET/p",
+        ),
+        (
+            "the value of a capture that is twice in a route",
+            format!("{doubled}\n[[deny]]\nroutes = ['GET /*/b']"),
+            doubled.to_owned(),
+            json!({ "uid": "b" }),
+            "GET/b/b",
+        ),
+        (
+            "two spellings of one value in a route",
+            format!("{doubled}\n[[deny]]\nroutes = ['GET /a@b/a%40b']"),
+            doubled.to_owned(),
+            json!({ "uid": "a@b" }),
+            "GET/a@b/a%40b",
+        ),
+        (
+            "the path guard refuses a value that starts with a dot",
+            format!("[[allow]]\nwhen = {{ uid = '{{n}}' }}\nroutes = ['GET /{{n}}']\n{star}"),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /{n}']".to_owned(),
+            json!({ "uid": "..@a" }),
+            "GET/..%40a",
+        ),
+        (
+            "the path guard refuses a value after a dot",
+            format!("[[allow]]\nwhen = {{ uid = '{{n}}' }}\nroutes = ['GET /a/.{{n}}']\n{star}"),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a/.{n}']".to_owned(),
+            json!({ "uid": "@a" }),
+            "GET/a/.%40a",
+        ),
+        (
+            "a captured value must be usable in another route of the rule",
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a', 'GET /{n}']".to_owned(),
+            "[[allow]]\nwhen = { uid = '{n}' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "uid": "a/b" }),
+            "GET/a",
+        ),
+        (
+            "a text that a capture cannot use",
+            "[[allow]]\nwhen = { t = '{n}' }\nroutes = ['GET /a', 'GET /{n}']".to_owned(),
+            "[[allow]]\nwhen = { t = 'x/y' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "t": "x/y" }),
+            "GET/a",
+        ),
+        (
+            "a denial that reads one claim less",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = 'A', s = 'B' }\nroutes = ['GET /a']".to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = 'A' }\nroutes = ['GET /a']".to_owned(),
+            json!({ "t": "A", "s": [["x"]] }),
+            "GET/b",
+        ),
+        (
+            "a denial that no longer writes a value",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = '{n}-x' }\nroutes = ['PUT /{n}']".to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { t = '{n}-x' }\nroutes = ['PUT /*']".to_owned(),
+            json!({ "t": "a/b-x" }),
+            "GET/b",
+        ),
+        (
+            "a denial whose claims must agree now",
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { g = '{n}', t = '{m}' }\nroutes = ['GET /a/{n}/{m}']"
+                .to_owned(),
+            "[[allow]]\nroutes = ['GET /b']\n[[deny]]\nwhen = { g = '{n}', t = '{n}' }\nroutes = ['GET /*']".to_owned(),
+            json!({ "g": "a/b", "t": "c" }),
+            "GET/b",
+        ),
+    ] {
+        let claims = claims.as_object().unwrap();
+        let answer = |rules: &str| is_allowed(&Rules::parse(rules).unwrap(), claims, "abcdef1234", "prod", request);
+        assert_eq!((answer(&old), answer(&new)), (false, true), "{name}");
+        let (forward, backward) = (kinds(&old, &new), kinds(&new, &old));
+        assert!(forward.iter().any(|kind| [GAIN, CANNOT_TELL].contains(kind)), "{name}: {forward:?}");
+        assert!(backward.iter().any(|kind| [LOSS, CANNOT_TELL_LOSS].contains(kind)), "{name}: {backward:?}");
+    }
+}
+
+#[test]
+fn equal_rules_have_no_difference() {
+    let allow = |when: &str, routes: &str| format!("[[allow]]\nwhen = {{ {when} }}\nroutes = [{routes}]\n");
+    let deny = |body: &str| {
+        format!("[[allow]]\nwhen = {{ uid = '{{u}}' }}\nroutes = ['GET /*', 'PUT /u/{{u}}']\n\n[[deny]]\n{body}\n")
+    };
+    let of_each_method = |path: &str| {
+        let methods = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+        methods.map(|method| format!("'{method} {path}'")).join(", ")
+    };
+    for (name, one, other) in [
+        (
+            "exchanged captures",
+            allow("t = ['{a}_{b}', '{b}_{a}']", "'GET /{a}'"),
+            allow("t = ['{d}_{c}', '{c}_{d}']", "'GET /{d}'"),
+        ),
+        ("a pointer to a claim", allow("t = 'A'", "'GET /a'"), allow("'/t' = 'A'", "'GET /a'")),
+        ("the order of a list", allow("t = ['A', 'B']", "'GET /a'"), allow("t = ['B', 'A']", "'GET /a'")),
+        (
+            "a list as two rules",
+            allow("t = ['A', 'B']", "'GET /a'"),
+            allow("t = 'A'", "'GET /a'") + &allow("t = 'B'", "'GET /a'"),
+        ),
+        (
+            "routes as two rules",
+            allow("t = '{a}'", "'GET /a/{a}', 'PUT /b/{a}'"),
+            allow("t = '{x}'", "'GET /a/{x}'") + &allow("t = '{y}'", "'PUT /b/{y}'"),
+        ),
+        ("each method", allow("t = 'A'", "'ANY /a'"), allow("t = 'A'", &of_each_method("/a"))),
+        (
+            "the order of all",
+            allow("t = { all = ['{a}_x', '{b}_x'] }", "'GET /{a}/{b}'"),
+            allow("t = { all = ['{b}_x', '{a}_x'] }", "'GET /{a}/{b}'"),
+        ),
+        (
+            "a list of a denial as two rules",
+            deny("when = { t = ['A', 'B'] }\nroutes = ['GET /*']"),
+            deny("when = { t = 'A' }\nroutes = ['GET /*']\n[[deny]]\nwhen = { t = 'B' }\nroutes = ['GET /*']"),
+        ),
+        (
+            "routes of a denial as two rules",
+            deny("when = { t = '{n}-x' }\nroutes = ['GET /{n}', 'GET /b/{n}']"),
+            deny(
+                "when = { t = '{n}-x' }\nroutes = ['GET /{n}']\n[[deny]]\nwhen = { t = '{m}-x' }\nroutes = ['GET /b/{m}']",
+            ),
+        ),
+        (
+            "each method of a denial",
+            deny("when = { t = '{n}-x' }\nroutes = ['ANY /{n}']"),
+            deny(&format!("when = {{ t = '{{m}}-x' }}\nroutes = [{}]", of_each_method("/{m}"))),
+        ),
+        (
+            "a denial with a slash at its end",
+            deny("when = { t = 'A' }\nroutes = ['GET /a']"),
+            deny("when = { t = 'A' }\nroutes = ['GET /a/']"),
+        ),
+    ] {
+        assert_eq!(kinds(&one, &other), [""; 0], "{name}");
+        assert_eq!(kinds(&other, &one), [""; 0], "{name}");
+    }
 }
