@@ -564,7 +564,7 @@ async fn a_value_has_its_spellings_or_grants_nothing() {
         "[[allow]]\nroutes = ['GET /open', 'GET /p/*']\n[[deny]]\nwhen = { v = '{v}' }\nroutes = ['GET /p/{v}']\n";
     let longest = "a".repeat(128);
     let longest_spaced = format!("{}b", "a ".repeat(63) + "a");
-    let usable: [(&str, &[&str]); 18] = [
+    let usable: [(&str, &[&str]); 19] = [
         ("acme", &["acme"]),
         ("...", &["..."]),
         ("A-z.0_9~", &["A-z.0_9~"]),
@@ -580,7 +580,8 @@ async fn a_value_has_its_spellings_or_grants_nothing() {
         ("Acme Corp", &["Acme%20Corp"]),
         ("a b c", &["a%20b%20c"]),
         ("Smith & Sons (UK)", &["Smith%20%26%20Sons%20(UK)"]),
-        (". .", &[".%20."]),
+        ("..a@x", &["..a%40x", "..a@x"]),
+        ("...@x", &["...%40x", "...@x"]),
         (&longest, &[&longest]),
         (&longest_spaced, &[&longest_spaced.replace(' ', "%20")]),
     ];
@@ -595,6 +596,10 @@ async fn a_value_has_its_spellings_or_grants_nothing() {
         "a\u{a0}b",
         ".",
         "..",
+        "..@x",
+        ".@x",
+        ". x",
+        "..+",
         "/",
         "a/b",
         "\\",

@@ -307,7 +307,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                     continue;
                 }
                 let is_good = |scene: &Scene| self.is_gain(scene) && self.leads_somewhere(scene);
-                let proof = ["", "..%40", "%40"]
+                let proof = ["", "%40"]
                     .iter()
                     .find_map(|start| self.search.with(granted, &[lost], &["?%23?", "?", "?/?%23?"], start, &is_good));
                 self.note(lost, Reason::LessGuarded, proof);
@@ -389,13 +389,13 @@ impl<'r> Part<'r> {
 }
 
 impl Shape {
-    /// Whether a value can make a segment start with dots that the path guard refuses. A value is
-    /// neither `.` nor `..`, but it can be `..@x`, and that is `..%40x` in a path.
+    /// Whether a value can make a segment that the path guard refuses: `/.{n}` with `@x` is `/.%40x`.
     fn can_have_dots(&self) -> bool {
-        self.0
-            .split('/')
-            .skip(1)
-            .any(|segment| segment.trim_start_matches('.').starts_with(|first| capture_index(first).is_some()))
+        let is_dots_and_capture = |segment: &str| {
+            let after = segment.strip_prefix("..").or_else(|| segment.strip_prefix('.'));
+            after.is_some_and(|rest| rest.starts_with(|first| capture_index(first).is_some()))
+        };
+        self.0.split('/').skip(1).any(is_dots_and_capture)
     }
 
     /// The requests of this shape that lead to an operation, if they are one shape.

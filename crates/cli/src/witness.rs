@@ -340,6 +340,9 @@ pub fn choices(claims: &[ClaimName]) -> Vec<Vec<ClaimName>> {
     choices
 }
 
+/// The most pairs of an API and a stage that are tried.
+const MAX_PLACES: usize = 200;
+
 /// Finds tokens and requests. All rules that are asked are known to it.
 #[derive(Debug)]
 pub struct Search<'r> {
@@ -379,7 +382,8 @@ impl<'r> Search<'r> {
         };
         let apis = choose(&part.rule.apis, &self.apis, DEFAULT_API);
         let stages = choose(&part.rule.stages, &self.stages, DEFAULT_STAGE);
-        apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone()))).collect()
+        let places = apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone())));
+        places.take(MAX_PLACES).collect()
     }
 
     /// A token that has a way for `part`, and a request to its route, that `accept` takes.

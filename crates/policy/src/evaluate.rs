@@ -847,7 +847,7 @@ mod tests {
                 list(&["GET/a/q"]),
                 list(&[
                     "tenants: `3:d:e` can be read in more than one way",
-                    "tenants: a captured part of `2:b  c` is not allowed in a route; expected 1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! & ' ( ) and single spaces inside, and neither . nor ..",
+                    "tenants: a captured part of `2:b  c` is not allowed in a route; expected 1 to 128 characters of A-Z a-z 0-9 - . _ ~ @ + = , : ! & ' ( ) and single spaces inside, and no . or .. alone or before @ + = , : & and the space",
                 ])
             )
         );

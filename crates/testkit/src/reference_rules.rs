@@ -421,6 +421,8 @@ fn is_usable(value: &str) -> bool {
     (1..=128).contains(&value.len())
         && value.chars().all(|c| USABLE.contains(c))
         && !matches!(value, "." | "..")
+        // Encoded, these start with dots and a `%`.
+        && !"@+=,:& ".chars().any(|c| value.starts_with(&format!(".{c}")) || value.starts_with(&format!("..{c}")))
         && !value.starts_with(' ')
         && !value.ends_with(' ')
         && !value.contains("  ")
