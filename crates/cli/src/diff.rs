@@ -366,7 +366,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
     }
 }
 
-impl<'r> Part<'r> {
+impl Part<'_> {
     /// Whether one token can have a way for both, and one request can be in both routes.
     fn can_meet(&self, other: &Self) -> bool {
         !self.contradicts(other)
@@ -384,7 +384,7 @@ impl<'r> Part<'r> {
         let are_apart = |one: &[String], other: &[String]| {
             !one.is_empty() && !other.is_empty() && !one.iter().any(|name| other.contains(name))
         };
-        claims || are_apart(&self.rule.apis, &other.rule.apis) || are_apart(&self.rule.stages, &other.rule.stages)
+        claims || are_apart(self.apis, other.apis) || are_apart(self.stages, other.stages)
     }
 }
 

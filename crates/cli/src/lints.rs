@@ -89,7 +89,7 @@ impl<'r> Written<'_, 'r> {
 
     /// For each part, the first of the `others` in which it is.
     fn within<'o>(&self, others: &[&'o Written<'o, 'r>]) -> Option<&'o Written<'o, 'r>> {
-        self.all_in(others, |part, wide| part.is_within(wide))
+        self.all_in(others, Part::is_within)
     }
 
     /// The same, and nothing else changes without this route: a denial is of everything for some
@@ -286,9 +286,13 @@ impl<'r> Linter<'r> {
         let finding = |written| {
             let scene = self.scene(written, &|scene| matches!(scene.verdict(self.rules), Verdict::DeniedByRule { .. }));
             let message =
-                format!("the denial of `{}` changes nothing, because no [[allow]] rule grants it", self.text(written));
+                format!("the denial of `{}` denies nothing, because no [[allow]] rule grants it", self.text(written));
             let (rule, mut finding) = self.finding(IDLE_DENY, written, message, scene.as_ref());
             finding.advice = vec!["compare the path with those of the [[allow]] rules, or remove the route".to_owned()];
+            if written.parts.iter().any(|part| !part.values().is_empty()) {
+                let effect = "the rule still denies everything to a token with a value that it cannot use";
+                finding.advice.push(effect.to_owned());
+            }
             (rule, finding)
         };
         idle.map(finding).collect()
@@ -474,11 +478,11 @@ fn silenced(rules: &Rules, file: &Rc<File>, found: Vec<Found<'_>>) -> Vec<Findin
             Ok(silencer) => good.push(silencer),
         }
     }
-    let silences = |silencer: &Silencer<'_>, (rule, finding): &Found<'_>| {
+    let is_silenced = |silencer: &Silencer<'_>, (rule, finding): &Found<'_>| {
         silencer.lint == finding.kind && silencer.rule == Some(rule.name.line)
     };
     for silencer in &good {
-        if !found.iter().any(|found| silences(silencer, found)) {
+        if !found.iter().any(|found| is_silenced(silencer, found)) {
             let message =
                 format!("this comment silences nothing, because the rule below it has no finding `{}`", silencer.lint);
             comments.push(of_comment(
@@ -490,7 +494,7 @@ fn silenced(rules: &Rules, file: &Rc<File>, found: Vec<Found<'_>>) -> Vec<Findin
             ));
         }
     }
-    let is_loud = |found: &Found<'_>| !good.iter().any(|silencer| silences(silencer, found));
+    let is_loud = |found: &Found<'_>| !good.iter().any(|silencer| is_silenced(silencer, found));
     let mut findings: Vec<_> = found.into_iter().filter(is_loud).map(|(_, finding)| finding).chain(comments).collect();
     findings.sort_by_key(place);
     findings

@@ -19,11 +19,18 @@ use crate::shape::{STAR, Shape, capture};
 /// The most parts into which the lists of one rule are split. A longer product stays in lists.
 const MAX_SPLIT: usize = 64;
 
-/// A part of a rule: one route with one method, and a choice of plain values.
+/// The longest list of APIs or stages that is split.
+const MAX_NAMES: usize = 8;
+
+/// A part of a rule: one route with one method, one API and stage, and a choice of plain values.
 #[derive(Debug, Clone)]
 pub struct Part<'r> {
     /// The rule.
     pub rule: &'r Rule,
+    /// The APIs. Empty means every one.
+    pub apis: &'r [String],
+    /// The stages, likewise.
+    pub stages: &'r [String],
     /// What the claims must be. All of these must hold.
     pub needs: Vec<Need<'r>>,
     /// The route. Its captures are numbered as in the rule's `route_captures`.
@@ -55,7 +62,7 @@ pub enum NeedTest<'r> {
 /// What a capture of one rule is in terms of another rule, by its name.
 type Terms<'r> = BTreeMap<&'r str, Term<'r>>;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Term<'r> {
     /// The value of this capture of the other rule.
     Capture(&'r str),
@@ -93,9 +100,20 @@ pub fn parts_of(rule: &Rule) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     for route in &rule.routes {
         let shape = shape(route);
-        parts.extend(choices.iter().map(|needs| Part { rule, needs: needs.clone(), shape: shape.clone(), route }));
+        for needs in &choices {
+            for apis in each(&rule.apis) {
+                for stages in each(&rule.stages) {
+                    parts.push(Part { rule, apis, stages, needs: needs.clone(), shape: shape.clone(), route });
+                }
+            }
+        }
     }
     parts
+}
+
+/// Each name alone. An empty list means every name, and a long one stays a list.
+fn each(names: &[String]) -> Vec<&[String]> {
+    if names.is_empty() || names.len() > MAX_NAMES { vec![names] } else { names.chunks(1).collect() }
 }
 
 fn test(test: &Test) -> NeedTest<'_> {
@@ -196,7 +214,7 @@ impl<'r> Part<'r> {
         let is_within = |narrow: &[String], wide: &[String]| {
             wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|name| wide.contains(name)))
         };
-        is_within(&self.rule.apis, &wide.rule.apis) && is_within(&self.rule.stages, &wide.rule.stages)
+        is_within(self.apis, wide.apis) && is_within(self.stages, wide.stages)
     }
 
     /// Whether these needs of `wide` are met if ours are, so that `accept` takes the terms.
@@ -377,7 +395,7 @@ impl<'r> Part<'r> {
 
 /// Adds a term. `None` if the capture has another one.
 fn bind<'r>(terms: &mut Terms<'r>, name: &'r str, term: Term<'r>) -> Option<()> {
-    (*terms.entry(name).or_insert_with(|| term.clone()) == term).then_some(())
+    (*terms.entry(name).or_insert(term) == term).then_some(())
 }
 
 /// How these patterns read a value: the captures with their texts. `None` if they do not, or in more

@@ -306,15 +306,12 @@ fn decoded(text: &str) -> String {
     let mut decoded = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii);
-        match byte {
-            Some(byte) => {
-                decoded.push(char::from(byte));
-                decoded.push_str(part.get(2..).unwrap_or_default());
-            }
-            None => {
-                decoded.push('%');
-                decoded.push_str(part);
-            }
+        if let Some(byte) = byte {
+            decoded.push(char::from(byte));
+            decoded.push_str(part.get(2..).unwrap_or_default());
+        } else {
+            decoded.push('%');
+            decoded.push_str(part);
         }
     }
     decoded
@@ -380,8 +377,8 @@ impl<'r> Search<'r> {
             let unnamed = unnamed.filter(|name| !all.contains(name.as_str())).take(1);
             unnamed.chain(all.iter().map(|name| (*name).to_owned())).collect()
         };
-        let apis = choose(&part.rule.apis, &self.apis, DEFAULT_API);
-        let stages = choose(&part.rule.stages, &self.stages, DEFAULT_STAGE);
+        let apis = choose(part.apis, &self.apis, DEFAULT_API);
+        let stages = choose(part.stages, &self.stages, DEFAULT_STAGE);
         let places = apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone())));
         places.take(MAX_PLACES).collect()
     }
