@@ -112,11 +112,18 @@ struct Side<'r> {
     file: &'r Rc<File>,
     allow: Vec<Part<'r>>,
     deny: Vec<Part<'r>>,
+    /// One of the allowed parts with a `*` for each rule, choice, and strictness of the path guard.
+    guards: Vec<Part<'r>>,
 }
 
 impl<'r> Side<'r> {
     fn new((rules, file): Named<'r>) -> Self {
-        Self { rules, file, allow: parts(rules, Effect::Allow), deny: parts(rules, Effect::Deny) }
+        let allow = parts(rules, Effect::Allow);
+        let mut guards = BTreeMap::new();
+        for part in allow.iter().filter(|part| part.shape.has_star()) {
+            guards.entry((part.rule.name.line, part.choice, part.guard_level())).or_insert_with(|| part.clone());
+        }
+        Self { rules, file, allow, deny: parts(rules, Effect::Deny), guards: guards.into_values().collect() }
     }
 
     fn route(&self, part: &Part<'_>) -> (Range<usize>, String) {
@@ -294,15 +301,13 @@ impl<'c, 'r> Comparison<'c, 'r> {
     /// not the last segment.
     fn guard(&mut self) {
         let (after, before) = (self.after, self.before);
-        let with_star = |side: &'c Side<'r>| side.allow.iter().filter(|part| part.shape.has_star());
-        for lost in with_star(before).filter(|part| !part.is_guard_kept_by(&after.allow)) {
+        for lost in before.guards.iter().filter(|part| !part.is_guard_kept_by(&after.guards)) {
             for granted in after.allow.iter().filter(|granted| !granted.contradicts(lost)) {
                 let odd = granted.shape.request("", |_| String::new()).replacen(' ', "", 1);
                 let is_odd = can_be_guarded(&odd) || granted.shape.can_have_dots();
                 let is_loose = lost.guard_level() == 2 && granted.shape.ends_with_star();
-                let is_kept_here = || {
-                    with_star(after).any(|other| other.guard_level() >= lost.guard_level() && granted.has_way_of(other))
-                };
+                let is_strict = |other: &Part<'r>| other.guard_level() >= lost.guard_level();
+                let is_kept_here = || after.guards.iter().any(|other| is_strict(other) && granted.has_way_of(other));
                 if (!is_odd && !is_loose) || is_kept_here() || !self.can_lead_somewhere(granted) {
                     continue;
                 }

@@ -5,10 +5,7 @@
 //! with the same values in the second's route. This is a proof from the text of the rules: if it
 //! fails, the second can still hold for the same tokens, but that is not shown.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use okta_authorizer_policy::{
     ClaimName, Effect, Match, Pattern, Piece, Route, RoutePiece, Rule, Rules, Test, spellings,
@@ -33,6 +30,8 @@ pub struct Part<'r> {
     pub stages: &'r [String],
     /// What the claims must be. All of these must hold.
     pub needs: Vec<Need<'r>>,
+    /// The number of the choice of values, API and stage. Each route of the rule has the same ones.
+    pub choice: usize,
     /// The route. Its captures are numbered as in the rule's `route_captures`.
     pub shape: Shape,
     /// The same route as the rule has it.
@@ -100,10 +99,12 @@ pub fn parts_of(rule: &Rule) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     for route in &rule.routes {
         let shape = shape(route);
+        let mut choice = 0;
         for needs in &choices {
             for apis in each(&rule.apis) {
                 for stages in each(&rule.stages) {
-                    parts.push(Part { rule, apis, stages, needs: needs.clone(), shape: shape.clone(), route });
+                    parts.push(Part { rule, apis, stages, needs: needs.clone(), choice, shape: shape.clone(), route });
+                    choice += 1;
                 }
             }
         }
@@ -168,16 +169,9 @@ impl<'r> Part<'r> {
     /// token, at the same API and stage.
     #[must_use]
     pub fn is_within(&self, wide: &Self) -> bool {
-        self.starts_like(wide)
+        self.shape.0.as_bytes().starts_with(wide.shape.literal_start())
             && self.is_at_most_at(wide)
             && self.implies(wide, &wide.needs, &Terms::new(), &|terms| self.is_covered(wide, terms))
-    }
-
-    /// Whether our route starts with the text of the other up to its first open part. Most pairs of
-    /// routes differ there.
-    fn starts_like(&self, wide: &Self) -> bool {
-        let own = self.shape.0.chars().map(Some).chain(iter::repeat(None));
-        wide.shape.0.chars().take_while(|character| *character < STAR).zip(own).all(|(one, own)| Some(one) == own)
     }
 
     /// Whether each token that has a way for this part has one for `wide`, whatever they grant.

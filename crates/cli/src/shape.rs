@@ -4,10 +4,7 @@
 //! one shape covers another exactly if it matches the other's text, because the open parts of the
 //! other are characters that no text has.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    iter,
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::api::{Operation, Segment};
 
@@ -19,6 +16,11 @@ pub const SEGMENT: char = '\u{e001}';
 pub const SEGMENTS: char = '\u{e002}';
 /// The value of capture 0. The other captures follow.
 const FIRST_CAPTURE: char = '\u{e100}';
+
+/// Whether a character is an open part of a shape.
+fn is_open(character: char) -> bool {
+    (STAR..='\u{f8ff}').contains(&character)
+}
 
 /// The value of a capture as one character.
 #[must_use]
@@ -69,8 +71,7 @@ impl Shape {
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         // Most pairs differ in the text before our first open part.
-        let own = self.0.chars().map_while(|character| (character < STAR).then_some(Some(character)));
-        if !own.eq(other.0.chars().map(Some).chain(iter::repeat(None)).take(self.literal_len())) {
+        if !other.0.as_bytes().starts_with(self.literal_start()) {
             return false;
         }
         let (pattern, text): (Vec<char>, Vec<char>) = (self.0.chars().collect(), other.0.chars().collect());
@@ -104,16 +105,25 @@ impl Shape {
         covered.last().copied().unwrap_or_default()
     }
 
-    /// How many characters there are before the first open part.
-    fn literal_len(&self) -> usize {
-        self.0.chars().take_while(|character| *character < STAR).count()
+    /// The text before the first open part, or its start.
+    pub fn literal_start(&self) -> &[u8] {
+        // In UTF-8, all characters of open parts start with one of these bytes.
+        let bytes = self.0.as_bytes();
+        let end = bytes.iter().position(|byte| matches!(byte, 0xee | 0xef)).unwrap_or(bytes.len());
+        bytes.get(..end).unwrap_or_default()
     }
 
     /// Whether a request can be in both, as far as the text before their first open parts shows.
     #[must_use]
     pub fn starts_like(&self, other: &Self) -> bool {
-        let mut pairs = self.0.chars().zip(other.0.chars());
-        let pairs = pairs.by_ref().take_while(|(one, two)| *one < STAR && *two < STAR);
+        let length = self.literal_start().len().min(other.literal_start().len());
+        self.0.as_bytes().get(..length) == other.0.as_bytes().get(..length)
+    }
+
+    /// Whether a request can be in both, as far as the text after their last open parts shows.
+    fn ends_like(&self, other: &Self) -> bool {
+        let mut pairs = self.0.chars().rev().zip(other.0.chars().rev());
+        let pairs = pairs.by_ref().take_while(|(one, two)| !is_open(*one) && !is_open(*two));
         pairs.into_iter().all(|(one, two)| one == two)
     }
 
@@ -175,7 +185,8 @@ fn is_within(open: char, character: char, is_inside: bool) -> bool {
 /// what no shape says.
 #[must_use]
 pub fn common(shapes: &[&Shape], filler: char) -> Option<Common> {
-    if shapes.iter().zip(shapes.iter().skip(1)).any(|(one, other)| !one.starts_like(other)) {
+    let mut pairs = shapes.iter().zip(shapes.iter().skip(1));
+    if pairs.any(|(one, other)| !one.starts_like(other) || !one.ends_like(other)) {
         return None;
     }
     let sides: Vec<Vec<char>> = shapes.iter().map(|shape| shape.0.chars().collect()).collect();
@@ -239,7 +250,7 @@ fn steps(sides: &[Vec<char>], state: &[At], filler: char, can_be_empty: bool) ->
     let sides: Vec<_> = sides.iter().zip(state).map(at).collect();
     let mut next = Vec::new();
     for (number, (character, place, has_one)) in sides.iter().enumerate() {
-        let is_open = character.is_some_and(|open| open >= STAR);
+        let is_open = character.is_some_and(|open| is_open(open));
         if is_open && (*has_one || (*character == Some(STAR) && can_be_empty)) {
             let mut left = state.to_vec();
             if let Some(at) = left.get_mut(number) {
@@ -248,10 +259,10 @@ fn steps(sides: &[Vec<char>], state: &[At], filler: char, can_be_empty: bool) ->
             next.push((left, None));
         }
     }
-    let literal = sides.iter().find_map(|(character, ..)| character.filter(|character| *character < STAR));
+    let literal = sides.iter().find_map(|(character, ..)| character.filter(|character| !is_open(*character)));
     for character in literal.map_or(vec![filler, '/'], |literal| vec![literal]) {
         let take = |(own, place, has_one): &(Option<char>, usize, bool)| match (*own)? {
-            open if open >= STAR => can_take(open, character, *has_one).then_some((*place, true)),
+            open if is_open(open) => can_take(open, character, *has_one).then_some((*place, true)),
             own => (own == character).then_some((place + 1, false)),
         };
         next.extend(sides.iter().map(take).collect::<Option<_>>().map(|taken: Vec<_>| (taken, Some(character))));
