@@ -186,7 +186,7 @@ fn count(findings: &[Finding], kind: &str) -> usize {
 
 #[test]
 fn what_is_not_reported_is_not_found() {
-    const SCENES: usize = 60;
+    const SCENES: usize = 125;
     let pairs = env::var("OKTA_POLICY_PAIRS").map_or(2_000, |pairs| pairs.parse().unwrap());
     let mut random = Random(17);
     let (mut tried, mut differing, mut unknown, mut known) = (0, 0, 0, 0);
