@@ -246,6 +246,21 @@ fn is_rightmost(split: &[&str], mut remaining: &str, inner: &[(String, String)])
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_pattern_is_its_pieces_again() {
+        let (literal, capture) =
+            (|text: &str| Piece::Literal(text.to_owned()), |name: &str| Piece::Capture(name.to_owned()));
+        for (text, prefix, pieces) in [
+            ("STAFF", "STAFF", vec![literal("STAFF")]),
+            ("{a}", "", vec![capture("a")]),
+            ("x-{a}:{b}", "x-", vec![literal("x-"), capture("a"), literal(":"), capture("b")]),
+            ("{b}_end", "", vec![capture("b"), literal("_end")]),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!((pattern.prefix(), pattern.pieces()), (prefix, pieces), "{text}");
+        }
+    }
+
     fn matched<'v>(pattern: &str, value: &'v str) -> Match<'v> {
         Pattern::parse(pattern).unwrap().matches(value)
     }

@@ -417,6 +417,20 @@ pub(super) fn has_one_spelling(value: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_value_has_its_spellings() {
+        for (value, expected) in [
+            ("acme", &["acme"][..]),
+            ("a@b", &["a@b", "a%40b"]),
+            ("a b", &["a%20b"]),
+            ("a/b", &[]),
+            ("..@b", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(spellings(value), expected, "{value}");
+        }
+    }
+
     fn parse(text: &str) -> Result<Vec<Route>, RouteError> {
         Route::parse(text, &["id", "x"], &["prod".to_owned(), "v1".to_owned()], 0)
     }

@@ -697,6 +697,63 @@ fn line_of(text: &str, offset: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::RoutePiece;
+
+    #[test]
+    fn rules_can_be_read_with_their_places() {
+        let toml = "[[deny]]\nwhen = { uid = '{uid}' }\nroutes = ['GET /b', \"GET /a/{uid}/*\"]\n
+[[allow]]\nroutes = ['PUT /c']\n";
+        let rules = Rules::parse(toml).unwrap();
+        let in_order = rules.in_file_order();
+        assert_eq!(in_order.iter().map(|rule| rule.name.line).collect::<Vec<_>>(), [1, 5]);
+        let text = |span: &Range<usize>| toml.get(span.clone()).unwrap();
+        assert_eq!(in_order.iter().map(|rule| text(&rule.span)).collect::<Vec<_>>(), ["[[deny]]", "[[allow]]"]);
+        let [deny, allow] = in_order[..] else { panic!("{in_order:?}") };
+        assert_eq!(deny.route_spans.iter().map(text).collect::<Vec<_>>(), ["'GET /b'", "\"GET /a/{uid}/*\""]);
+        let literal = |text: &str| RoutePiece::Literal(text.to_owned());
+        let routes: Vec<_> = deny.routes.iter().map(|route| (route.written(), route.pieces())).collect();
+        let with_capture = [literal("GET/a/"), RoutePiece::Capture(0), literal("/*")];
+        // The denial of a path is also of the path with a slash at its end.
+        let expected = [(1, &with_capture[..]), (0, &[literal("GET/b")]), (0, &[literal("GET/b/")])];
+        assert_eq!(routes, expected);
+        assert_eq!(allow.routes.iter().map(Route::written).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn keys_and_lines_of_other_languages_are_said_with_what_to_write() {
+        let rule = |line: &str| error(&format!("[[allow]]\nroutes = ['GET /a']\n{line}\n")).reason;
+        let no_hint = "a rule has `routes`, `when`, `stage`, `api`, `name`";
+        for (key, hint) in [
+            ("Routes", "write `routes`"),
+            ("paths", "write `routes`"),
+            ("When", "write `when`"),
+            ("conditions", "write `when`"),
+            ("stages", "write `stage`"),
+            ("apis", "write `api`"),
+            ("description", "write `name`"),
+            ("effect", "a rule's effect is how it begins: [[allow]] or [[deny]]"),
+            ("method", "the method is a part of the route, such as \"GET /orders\""),
+            ("groups", "a claim is in `when`, such as when = { groups = \"STAFF\" }"),
+            ("color", no_hint),
+        ] {
+            assert_eq!(rule(&format!("{key} = 'x'")), format!("unknown key `{key}`; {hint}"));
+        }
+        let line = |line: &str| instead_of_line("[[allow]]", line);
+        for (text, hint) in [
+            ("// a comment", Some("a comment begins with `#`")),
+            ("/* a comment */", Some("a comment begins with `#`")),
+            ("when: x", Some("a key has `=` after it: when = …")),
+            ("\"a_b\": 1", Some("a key has `=` after it: a_b = …")),
+            ("a_b", None),
+            ("a-b: 1", None),
+            (": 1", None),
+            ("= 'a:b'", None),
+        ] {
+            assert_eq!(line(text).as_deref(), hint, "{text}");
+        }
+        assert!(instead_of_line(" {\"allow\": []}", "{").unwrap().starts_with("this is JSON; "));
+        assert_eq!(rule("when = { level = 1.5 }"), "`when.level` is a float; write it as text: \"1.5\"");
+    }
 
     fn error(toml: &str) -> RulesError {
         let RulesErrors(mut errors) = Rules::parse(toml).unwrap_err();
