@@ -210,10 +210,11 @@ impl Rules {
         // The denials first, because one that there is not enough work for denies everything.
         for rules in [&self.deny, &self.allow] {
             let evaluate = |rule: &'r Rule| (&rule.name, rule.evaluate(&mut values, requested, &mut work));
-            let mut evaluations: Vec<_> = rules.iter().map(evaluate).collect();
+            let evaluations: Vec<_> = rules.iter().map(evaluate).collect();
             // Rules with few routes first, so that a rule with very many leaves something for them.
-            evaluations.sort_by_key(|(_, evaluation)| evaluation.bound_route_count);
-            for (name, evaluation) in evaluations {
+            let mut by_count: Vec<_> = evaluations.iter().collect();
+            by_count.sort_by_key(|(_, evaluation)| evaluation.bound_route_count);
+            for (name, evaluation) in by_count {
                 evaluation.collect_into(&mut grants, name, &mut asked, &mut work);
             }
         }
