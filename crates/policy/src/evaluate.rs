@@ -212,7 +212,8 @@ impl Rules {
             let evaluate = |rule: &'r Rule| (&rule.name, rule.evaluate(&mut values, requested, &mut work));
             let evaluations: Vec<_> = rules.iter().map(evaluate).collect();
             // Rules with few routes first, so that a rule with very many leaves something for them.
-            let mut by_count: Vec<_> = evaluations.iter().collect();
+            let applies = |(_, evaluation): &&(_, RuleEvaluation<'_>)| evaluation.failed.is_none();
+            let mut by_count: Vec<_> = evaluations.iter().filter(applies).collect();
             by_count.sort_by_key(|(_, evaluation)| evaluation.bound_route_count);
             for (name, evaluation) in by_count {
                 evaluation.collect_into(&mut grants, name, &mut asked, &mut work);
@@ -289,7 +290,7 @@ impl<'a> RuleEvaluation<'a> {
         if !self.rule.is_for_stage(requested) {
             return Some(Failed::OtherStage(&self.rule.stages));
         }
-        let mut ways = vec![Way::NOTHING_BOUND];
+        let mut joined: Option<Vec<Way<'a>>> = None;
         let mut unwritable = Vec::new();
         for condition in &self.rule.when {
             let lost_before = self.lost();
@@ -297,8 +298,12 @@ impl<'a> RuleEvaluation<'a> {
             if matched.is_empty() && self.lost() == lost_before {
                 return Some(Failed::Claim(&condition.claim));
             }
-            ways = self.join(ways, matched, work);
+            joined = Some(match joined {
+                None => matched,
+                Some(ways) => self.join(ways, matched, work),
+            });
         }
+        let mut ways = joined.unwrap_or_else(|| vec![Way::NOTHING_BOUND]);
         if ways.is_empty() && self.lost() == 0 {
             return Some(Failed::NoAgreement);
         }
@@ -486,9 +491,6 @@ impl RuleEvaluation<'_> {
     fn collect_into<'r>(&self, grants: &mut Grants<'r>, name: &'r RuleName, asked: &mut Asked<'_>, work: &mut Work) {
         // Bytes of a usual route.
         const ROUTE: usize = 32;
-        if self.failed.is_some() {
-            return;
-        }
         let list = match self.effect() {
             Effect::Allow => &mut grants.allow,
             Effect::Deny => &mut grants.deny,
