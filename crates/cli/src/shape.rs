@@ -17,6 +17,8 @@ pub const STAR: char = '\u{e000}';
 pub const SEGMENT: char = '\u{e001}';
 /// One segment or more.
 pub const SEGMENTS: char = '\u{e002}';
+/// Letters for what no shape says. A literal of a path can be one of them.
+pub const FILLERS: [char; 3] = ['x', 'q', '7'];
 /// The value of capture 0. The other captures follow.
 const FIRST_CAPTURE: char = '\u{e100}';
 

@@ -11,6 +11,7 @@ use toml::{
 
 use crate::{
     claims,
+    cover::EXPECTABLE,
     report::{File, Finding, Level, Place, Report, count},
     request::{DEFAULT_API, DEFAULT_STAGE, Stage},
 };
@@ -307,6 +308,11 @@ impl Reader<'_> {
         let on = get("on").map(|item| self.texts(item, "on", expectation));
         if on.is_none() {
             self.mistake(span.clone(), &format!("[[expected]] has `on`: {expectation}"));
+        }
+        if let Some((kind, span)) = finding.as_ref().filter(|(kind, _)| !EXPECTABLE.contains(&kind.as_str())) {
+            let message = format!("`{kind}` cannot be expected; expected one of {}", EXPECTABLE.join(", "));
+            self.mistake(span.clone(), &message);
+            return None;
         }
         Some(Expected { finding: finding?.0, on: on?, reason: reason?.0, span })
     }
