@@ -11,7 +11,7 @@ use clap::Args;
 use okta_authorizer_policy::{Effect, Rules};
 
 use crate::{
-    api::{self, Access, Api, BasePath, Note, Operation, Segment},
+    api::{self, Access, Api, BasePath, Note, Operation},
     arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
     cases::{self, Expected},
     files::{self, Stop},
@@ -164,7 +164,8 @@ pub fn cover<'r>(rules: &'r Rules, file: &'r Rc<File>, api: &'r Api, target: Tar
         allow,
         deny: of_target(Effect::Deny),
     };
-    let operations: Vec<_> = api.operations.iter().map(|operation| (operation, shapes(api, operation))).collect();
+    let operations: Vec<_> =
+        api.operations.iter().map(|operation| (operation, Shape::of_api(api, operation))).collect();
     let mut found = Vec::new();
     found.extend(coverage.open());
     found.extend(operations.iter().filter_map(|(operation, shapes)| coverage.ungranted(operation, shapes)));
@@ -245,12 +246,7 @@ impl<'r> Coverage<'r> {
     /// Whether API Gateway sends the request to this operation.
     fn leads_to(&self, scene: &Scene, operation: &Operation) -> bool {
         let shape = scene.shape();
-        self.operation_for(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
-    }
-
-    fn operation_for(&self, method_and_path: &str) -> Option<&Operation> {
-        let (method, path) = method_and_path.split_at(method_and_path.find('/')?);
-        self.api.operation_for(method, path)
+        self.api.operation_of(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
     }
 
     /// Whether API Gateway sends a request to this route to this operation. One value can have two
@@ -258,7 +254,7 @@ impl<'r> Coverage<'r> {
     fn reaches(&self, part: &Part<'_>, (operation, shapes): &Shaped<'_>) -> bool {
         let route = part.shape.any_value();
         let leads_here =
-            |request: &str| self.operation_for(request).is_some_and(|other| std::ptr::eq(other, *operation));
+            |request: &str| self.api.operation_of(request).is_some_and(|other| std::ptr::eq(other, *operation));
         shapes.iter().filter(|shape| shape.starts_like(&route)).any(|shape| {
             FILLERS
                 .iter()
@@ -303,11 +299,11 @@ impl<'r> Coverage<'r> {
         let message = format!("`{}` is open, because {reason}", operation.name());
         let mut found = on_operation(OPEN_OPERATION, operation, message);
         let (api, stage) = self.target.names();
-        let shapes = shapes(self.api, operation);
+        let shapes = Shape::of_api(self.api, operation);
         let request =
             shapes.iter().flat_map(|shape| FILLERS.map(|filler| shape.request(&filler.to_string(), |_| String::new())));
         let leads_here = |request: &String| {
-            let other = self.operation_for(&request.replacen(' ', "", 1));
+            let other = self.api.operation_of(&request.replacen(' ', "", 1));
             other.is_some_and(|other| std::ptr::eq(other, operation))
         };
         found.finding.witness = request.into_iter().find(leads_here).map(|request| Witness {
@@ -436,20 +432,24 @@ impl<'r> Coverage<'r> {
         if own.iter().any(|own| common(&[&at_its_place, own], 'x').is_some()) {
             return true;
         }
+        // `GET /files/*` is at the place of `/files/{proxy+}`.
+        let own: Vec<_> = own.into_iter().map(|own| Shape(own.0.replace(SEGMENTS, &SEGMENT.to_string()))).collect();
         let mut others = self.allow.iter().zip(&self.at_their_place);
         others.any(|(other, at_its_place)| own.iter().any(|own| at_its_place.covers(own)) && part.has_way_of(other))
     }
 
-    /// A token with one of these parts, and a request to one of these operations, that is allowed.
-    fn allowed_at(&self, parts: &[&Part<'r>], operations: &[&Shaped<'_>]) -> Option<Scene> {
-        let pairs =
-            operations.iter().flat_map(|(operation, shapes)| shapes.iter().map(move |shape| (*operation, shape)));
-        pairs.flat_map(|(operation, shape)| parts.iter().map(move |part| (operation, shape, *part))).find_map(
-            |(operation, shape, part)| {
-                let is_good = |scene: &Scene| scene.is_allowed(self.rules) && self.leads_to(scene, operation);
-                self.search.common(&[part], &[shape], &is_good)
-            },
-        )
+    /// A token with one of these parts, and a request to one of these operations: one that is
+    /// allowed, if there is one.
+    fn at_one_of(&self, parts: &[&Part<'r>], operations: &[&Shaped<'_>]) -> Option<Scene> {
+        let first = |accept: &dyn Fn(&Scene) -> bool| {
+            operations.iter().find_map(|(operation, shapes)| {
+                let is_good = |scene: &Scene| accept(scene) && self.leads_to(scene, operation);
+                let pairs = shapes.iter().flat_map(|shape| parts.iter().map(move |part| (shape, *part)));
+                let mut pairs = pairs.filter(|(shape, part)| shape.starts_like(&part.shape));
+                pairs.find_map(|(shape, part)| self.search.common(&[part], &[shape], &is_good))
+            })
+        };
+        first(&|scene| scene.is_allowed(self.rules)).or_else(|| first(&|_| true))
     }
 
     fn answer(&self, scene: &Scene) -> String {
@@ -479,7 +479,7 @@ impl<'r> Coverage<'r> {
                 message: format!("`{route}` reaches {} operation{plural}: {shown}{more}", names.len()),
                 places: vec![Place::new(self.file, span)],
                 advice: Vec::new(),
-                witness: self.allowed_at(&parts, &reached).map(|scene| scene.witness(&self.answer(&scene))),
+                witness: self.at_one_of(&parts, &reached).map(|scene| scene.witness(&self.answer(&scene))),
             };
             found.push(Found { finding, on: route, operations: Vec::new() });
         }
@@ -497,27 +497,6 @@ fn on_operation(kind: &'static str, operation: &Operation, message: String) -> F
         witness: None,
     };
     Found { finding, on: operation.name(), operations: Vec::new() }
-}
-
-/// The shapes of an operation. `{proxy+}` is also so many segments that no longer path of the API
-/// comes before it: a request to `/files/x` leads to `/files/{id}`, although that has another method.
-fn shapes(api: &Api, operation: &Operation) -> Vec<Shape> {
-    let mut shapes = Shape::of(operation);
-    if matches!(operation.segments.last(), Some(Segment::Proxy(_))) {
-        let longest = api.operations.iter().map(|operation| operation.segments.len()).max().unwrap_or_default();
-        let longer: Vec<_> = (operation.segments.len()..=longest)
-            .flat_map(|length| {
-                let segments = format!("{SEGMENT}/").repeat(1 + length - operation.segments.len());
-                let proxy = SEGMENTS.to_string();
-                shapes
-                    .iter()
-                    .map(move |shape| Shape(shape.0.replace(SEGMENTS, &format!("{segments}{proxy}"))))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        shapes.extend(longer);
-    }
-    shapes
 }
 
 /// The parts of each string of `routes`.

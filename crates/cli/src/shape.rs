@@ -5,11 +5,11 @@
 //! other are characters that no text has.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     iter,
 };
 
-use crate::api::{Operation, Segment};
+use crate::api::{Api, Operation, Segment};
 
 /// `*` of IAM: any characters, or none.
 pub const STAR: char = '\u{e000}';
@@ -65,6 +65,26 @@ impl Shape {
         let ends = if path.is_empty() { vec!["/".to_owned()] } else { vec![path.clone(), path + "/"] };
         let with_method = |method: &&str| ends.iter().map(|path| Self(format!("{method}{path}"))).collect::<Vec<_>>();
         operation.methods.iter().flat_map(with_method).collect()
+    }
+
+    /// The same shapes for an operation of this API. `{proxy+}` is also each number of segments that
+    /// another path of the API has, because a request with these can lead to the other path: `/files/x`
+    /// leads to `/files/{id}`, even if that has only another method.
+    #[must_use]
+    pub fn of_api(api: &Api, operation: &Operation) -> Vec<Self> {
+        let mut shapes = Self::of(operation);
+        let length = operation.segments.len();
+        if matches!(operation.segments.last(), Some(Segment::Proxy(_))) {
+            let others = api.operations.iter().filter(|other| other.segments.len() >= length);
+            let lengths: BTreeSet<_> = others.map(|other| 1 + other.segments.len() - length).collect();
+            let longer = lengths.into_iter().flat_map(|more| {
+                let segments = format!("{SEGMENT}/").repeat(more) + &SEGMENTS.to_string();
+                shapes.iter().map(move |shape| Self(shape.0.replace(SEGMENTS, &segments)))
+            });
+            let longer: Vec<_> = longer.collect();
+            shapes.extend(longer);
+        }
+        shapes
     }
 
     /// Whether each request of `other` is in this shape. The captures of both are the same values.
