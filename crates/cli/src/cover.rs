@@ -249,16 +249,14 @@ impl<'r> Coverage<'r> {
         self.api.operation_of(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
     }
 
-    /// Whether API Gateway sends a request to this route to this operation. One value can have two
-    /// spellings in a path, so each place of a capture is compared alone.
-    fn reaches(&self, part: &Part<'_>, (operation, shapes): &Shaped<'_>) -> bool {
-        let route = part.shape.any_value();
+    /// Whether API Gateway sends a request to this route to this operation.
+    fn reaches(&self, route: &Shape, (operation, shapes): &Shaped<'_>) -> bool {
         let leads_here =
             |request: &str| self.api.operation_of(request).is_some_and(|other| std::ptr::eq(other, *operation));
-        shapes.iter().filter(|shape| shape.starts_like(&route)).any(|shape| {
+        shapes.iter().filter(|shape| shape.starts_like(route)).any(|shape| {
             FILLERS
                 .iter()
-                .filter_map(|filler| common(&[&route, shape], *filler))
+                .filter_map(|filler| common(&[route, shape], *filler))
                 .any(|common| leads_here(&common.request))
         })
     }
@@ -266,8 +264,11 @@ impl<'r> Coverage<'r> {
     /// Operations without an authorizer: one finding for each, or one if no operation has one.
     fn open(&self) -> Vec<Found> {
         // A browser's preflight has no token.
-        let is_preflight = |operation: &&Operation| operation.methods.iter().all(|method| *method == "OPTIONS");
-        let operations: Vec<_> = self.api.operations.iter().filter(|operation| !is_preflight(operation)).collect();
+        let is_preflight = |operation: &Operation| operation.methods.iter().all(|method| *method == "OPTIONS");
+        let is_callable = |operation: &&Operation| {
+            !is_preflight(operation) && self.request_to(operation, &Shape::of_api(self.api, operation)).is_some()
+        };
+        let operations: Vec<_> = self.api.operations.iter().filter(is_callable).collect();
         let reason = |operation: &&'r Operation| match &operation.access {
             Access::Open(reason) => Some((*operation, reason.as_str())),
             Access::Authorizer | Access::Other(_) => None,
@@ -299,14 +300,8 @@ impl<'r> Coverage<'r> {
         let message = format!("`{}` is open, because {reason}", operation.name());
         let mut found = on_operation(OPEN_OPERATION, operation, message);
         let (api, stage) = self.target.names();
-        let shapes = Shape::of_api(self.api, operation);
-        let request =
-            shapes.iter().flat_map(|shape| FILLERS.map(|filler| shape.request(&filler.to_string(), |_| String::new())));
-        let leads_here = |request: &String| {
-            let other = self.api.operation_of(&request.replacen(' ', "", 1));
-            other.is_some_and(|other| std::ptr::eq(other, operation))
-        };
-        found.finding.witness = request.into_iter().find(leads_here).map(|request| Witness {
+        let request = self.request_to(operation, &Shape::of_api(self.api, operation));
+        found.finding.witness = request.map(|request| Witness {
             claims: "{}".to_owned(),
             request,
             stage: stage.to_owned(),
@@ -333,27 +328,37 @@ impl<'r> Coverage<'r> {
                 denied = denied.or_else(|| self.search.common(&[part], &[shape], &leads_here));
             }
         }
+        // Other paths can take all requests. Then no rule could grant it.
+        let request = self.request_to(operation, shapes)?;
         let name = operation.name();
         let message = match &denied {
             None => format!("no rule grants `{name}`, so it is 403 for everyone"),
             Some(_) => format!("`{name}` is granted and always denied, so it is 403 for everyone"),
         };
         let mut found = on_operation(UNGRANTED_OPERATION, operation, message);
-        let scene = denied.or_else(|| self.token_of_all(shapes.first()?));
+        let scene = denied.or_else(|| self.search.of_all(&self.allow, &request));
         found.finding.witness = scene.map(|scene| scene.witness(&self.answer(&scene)));
         found.finding.advice = vec!["grant it, remove it, or expect it in policy.tests.toml".to_owned()];
         Some(found)
     }
 
-    /// A token that matches as many rules as one can, and a request to this shape.
-    fn token_of_all(&self, shape: &Shape) -> Option<Scene> {
-        let request = shape.request("x", |_| String::new());
-        self.search.of_all(&self.allow, &request)
+    /// A request that leads to this operation.
+    fn request_to(&self, operation: &Operation, shapes: &[Shape]) -> Option<String> {
+        let of_shape = |shape: &Shape| FILLERS.map(|filler| shape.request(&filler.to_string(), |_| String::new()));
+        let leads_here = |request: &String| {
+            let other = self.api.operation_of(&request.replacen(' ', "", 1));
+            other.is_some_and(|other| std::ptr::eq(other, operation))
+        };
+        shapes.iter().flat_map(of_shape).find(leads_here)
     }
 
     /// Routes that lead to no operation.
     fn unreached(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
-        let reaches = |part: &Part<'_>| operations.iter().any(|operation| self.reaches(part, operation));
+        // One value can have two spellings in a path, so each place of a capture is compared alone.
+        let reaches = |part: &Part<'_>| {
+            let route = part.shape.any_value();
+            operations.iter().any(|operation| self.reaches(&route, operation))
+        };
         let mut found = Vec::new();
         for parts in written(&self.allow).into_iter().chain(written(&self.deny)) {
             let Some(part) = parts.first().filter(|_| !parts.iter().any(|part| reaches(part))) else { continue };
@@ -393,8 +398,11 @@ impl<'r> Coverage<'r> {
                 let crossing = pairs.filter(|(part, shape)| part.shape.has_star() && part.shape.starts_like(shape));
                 let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(
                     |(part, shape)| {
-                        let is_granted =
-                            |scene: &Scene| scene.is_allowed(self.rules) && self.leads_to(scene, operation);
+                        let is_granted = |scene: &Scene| {
+                            self.leads_to(scene, operation)
+                                && scene.is_allowed(self.rules)
+                                && !scene.is_granted_at_its_place(self.rules)
+                        };
                         let scene = self.search.common(&[part], &[shape], &is_granted)?;
                         Some((part, scene))
                     },
@@ -462,7 +470,7 @@ impl<'r> Coverage<'r> {
         for parts in written(&self.allow) {
             let Some(part) = parts.first().filter(|part| part.shape.has_star()) else { continue };
             let is_reached = |shaped: &&Shaped<'_>| {
-                shaped.0.access == Access::Authorizer && parts.iter().any(|part| self.reaches(part, shaped))
+                shaped.0.access == Access::Authorizer && parts.iter().any(|part| self.reaches(&part.shape, shaped))
             };
             let reached: Vec<_> = operations.iter().filter(is_reached).collect();
             let names: Vec<_> = reached.iter().map(|(operation, _)| operation.name()).collect();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use okta_authorizer_policy::{
-    ClaimName, ClaimSet, MethodArn, Piece, PolicyOptions, Rule, Rules, Verdict, render, spellings,
+    ClaimName, ClaimSet, MAX_RESOURCE, MethodArn, Piece, PolicyOptions, Rule, Rules, Verdict, render, spellings,
 };
 use serde_json::{Map, Value};
 
@@ -71,6 +71,21 @@ impl Scene {
     #[must_use]
     pub fn is_allowed(&self, rules: &Rules) -> bool {
         matches!(self.verdict(rules), Verdict::Allowed { .. })
+    }
+
+    /// Whether a route of the token is the request with one segment in place of each `*`. A slash at
+    /// the end counts for nothing.
+    #[must_use]
+    pub fn is_granted_at_its_place(&self, rules: &Rules) -> bool {
+        let own = self.shape().0;
+        let own = own.strip_suffix('/').unwrap_or(&own);
+        let own = [Shape(own.to_owned()), Shape(format!("{own}/"))];
+        let grants = rules.grants(&self.claims, &self.request);
+        let mut routes = grants.allow.iter().filter(|(resource, _)| resource.len() < MAX_RESOURCE);
+        routes.any(|(resource, _)| {
+            let route = Shape(resource.replace('*', &shape::SEGMENT.to_string()));
+            own.iter().any(|own| route.covers(own))
+        })
     }
 
     /// The proof of a finding.
