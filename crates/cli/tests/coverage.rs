@@ -27,7 +27,7 @@ fn file(name: &str, text: String) -> Rc<File> {
 
 fn api(random: &mut Random) -> Api {
     let mut paths: BTreeMap<String, BTreeMap<&str, bool>> = BTreeMap::new();
-    for _ in 0..1 + random.below(5) {
+    for _ in 0..=random.below(5) {
         let mut path = String::new();
         let length = random.below(4);
         for number in 0..length {
@@ -43,7 +43,7 @@ fn api(random: &mut Random) -> Api {
             path.push('/');
         }
         let methods = paths.entry(path).or_default();
-        for _ in 0..1 + random.below(2) {
+        for _ in 0..=random.below(2) {
             let method = *random.of(&["get", "put", "get", "x-amazon-apigateway-any-method"]);
             methods.insert(method, random.below(8) > 0);
         }
@@ -82,7 +82,7 @@ fn rule(random: &mut Random) -> String {
         ("when = { tenants = '{k}:{n}' }\n", &["n", "k"]),
         ("when = { tenants = ['{n}:x', '{n}-x'] }\n", &["n"]),
     ]);
-    let routes: Vec<_> = (0..1 + random.below(3)).map(|_| format!("'{}'", route(random, names))).collect();
+    let routes: Vec<_> = (0..=random.below(3)).map(|_| format!("'{}'", route(random, names))).collect();
     format!("{head}\n{stage}{when}routes = [{}]\n", routes.join(", "))
 }
 
@@ -104,7 +104,7 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
 
 fn rules(random: &mut Random) -> (Rules, Rc<File>) {
     loop {
-        let text: Vec<_> = (0..1 + random.below(4)).map(|_| rule(random)).collect();
+        let text: Vec<_> = (0..=random.below(4)).map(|_| rule(random)).collect();
         let text = text.join("\n");
         if let Ok(rules) = Rules::parse(&text) {
             return (rules, file("policy.toml", text));
@@ -120,8 +120,11 @@ fn changed(random: &mut Random, old: &str) -> (Rules, Rc<File>) {
         match random.below(4) {
             0 => rules.push(rule(random)),
             1 if rules.len() > 1 => drop(rules.remove(place)),
-            2 => rules[place] = rules[place].replacen("/a", "/*", 1).replacen("GET", "ANY", 1),
-            _ => rules[place] = rule(random),
+            2 => {
+                let rule = rules.get_mut(place).unwrap();
+                *rule = rule.replacen("/a", "/*", 1).replacen("GET", "ANY", 1);
+            }
+            _ => *rules.get_mut(place).unwrap() = rule(random),
         }
         let text = rules.join("\n");
         if let Ok(rules) = Rules::parse(&text) {
@@ -248,7 +251,7 @@ fn hold(found: &Found, rules: &Rules, api: &Api, show: &dyn Fn() -> String) {
 /// The same rules with another route, which no random request is in, in place of the unreached ones.
 fn without_unreached(text: &str, found: &[Found]) -> Rules {
     let unreached = found.iter().filter(|found| found.finding.kind == UNREACHED_ROUTE);
-    let mut spans: Vec<_> = unreached.map(|found| found.finding.places[0].span.clone()).collect();
+    let mut spans: Vec<_> = unreached.map(|found| found.finding.places.first().unwrap().span.clone()).collect();
     spans.sort_by_key(|span| span.start);
     let mut text = text.to_owned();
     for span in spans.into_iter().rev() {
