@@ -1,6 +1,11 @@
 //! Each kind of finding of `cover` with the nearest good pair of rules and API.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must show where and stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot continue must show where and stop"
+)]
 
 use std::{fs, path::Path, process::Command, rc::Rc};
 
@@ -228,8 +233,8 @@ fn run(test: &str, api: &str, rules: &str, tests: &str, more: &[&str]) -> (Optio
     let mut command = Command::new(env!("CARGO_BIN_EXE_okta-policy"));
     command.current_dir(folder).env_remove("POLICY_FILE").args(["cover", "--api", "api.json"]).args(more);
     let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    let utf8 = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), utf8(output.stdout), utf8(output.stderr))
 }
 
 #[test]

@@ -585,11 +585,11 @@ mod tests {
             "claims = { scopes = 'a', scp = [] }\ndeny = ['GET /b']",
             "claims = { scopes = 'a', scope = 'b' }\ndeny = ['GET /b']",
             "deny = ['GET /a', 'PUT /a', 'GET /a/']\nclaims.uid = 'x'",
-            "claims = { a = +7, b = 1e3 }\nallow = []\ndeny = ['GET /b']\n[[expected]]\nfinding = 'x'\non = 'GET /x'\nreason = 'y'",
+            "claims = { a = +7, b = 1e3 }\nallow = []\ndeny = ['GET /b']\n[[expected]]\nfinding = 'open-operation'\non = 'GET /x'\nreason = 'y'",
         ] {
             assert_eq!(mistakes(&format!("[[case]]\nname = 'x'\n{rest}\n")), [], "{rest}");
         }
-        assert_eq!(mistakes("[[expected]]\nfinding = 'x'\non = 'GET /x'\nreason = 'y'"), []);
+        assert_eq!(mistakes("[[expected]]\nfinding = 'open-operation'\non = 'GET /x'\nreason = 'y'"), []);
     }
 
     #[test]
