@@ -169,6 +169,13 @@ impl Api {
             .find(|operation| operation.methods.contains(&method))
     }
 
+    /// The operation that API Gateway sends `{METHOD}/{path}` to.
+    #[must_use]
+    pub fn operation_of(&self, method_and_path: &str) -> Option<&Operation> {
+        let (method, path) = method_and_path.split_at(method_and_path.find('/')?);
+        self.operation_for(method, path)
+    }
+
     /// Why there is no operation.
     fn nothing(self, is_template: bool) -> Stop {
         let expected = if is_template {

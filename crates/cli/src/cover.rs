@@ -1,6 +1,7 @@
 //! `okta-policy cover`: whether the rules and the API belong together.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::{Path, PathBuf},
     rc::Rc,
@@ -16,8 +17,8 @@ use crate::{
     files::{self, Stop},
     meaning::{Part, parts},
     report::{File, Finding, Level, Place, Report, Witness, count},
-    request::{DEFAULT_API, DEFAULT_STAGE},
-    shape::{Shape, common},
+    request::{self, DEFAULT_API, DEFAULT_STAGE, Stage},
+    shape::{FILLERS, SEGMENT, SEGMENTS, Shape, common},
     witness::{Scene, Search},
 };
 
@@ -50,6 +51,7 @@ A finding that is meant is silenced in policy.tests.toml:
   finding = \"open-operation\"
   on      = \"GET /health\"
   reason  = \"the load balancer has no token\"
+If no operation has an authorizer, there is one finding for the whole file, and `on` is \"ANY /*\".
 
 Examples:
   okta-policy cover --api openapi.yaml
@@ -87,19 +89,20 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let (rules, file) = files::rules(&arguments.rules.file)?;
     let api = api::read(&arguments.api, arguments.base_path)?;
-    let tests = match &arguments.tests {
-        Some(tests) => Some(files::read(tests)?),
-        None => {
-            let beside = arguments.rules.file.parent().unwrap_or(Path::new("")).join(DEFAULT_TESTS);
-            beside.exists().then(|| files::read(&beside)).transpose()?
-        }
+    let tests = if let Some(tests) = &arguments.tests {
+        Some(files::read(tests)?)
+    } else {
+        let next_to_rules = arguments.rules.file.parent().unwrap_or(Path::new("")).join(DEFAULT_TESTS);
+        next_to_rules.exists().then(|| files::read(&next_to_rules)).transpose()?
     };
     let expected = match &tests {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
         None => Vec::new(),
     };
-    let place = Target { stage: arguments.stage.as_deref(), api: arguments.api_id.as_deref() };
-    let found = cover(&rules, &file, &api, place);
+    let target = Target { stage: arguments.stage.as_deref(), api: arguments.api_id.as_deref() };
+    let (api_id, stage) = target.names();
+    Stage::new(api_id, stage)?;
+    let found = cover(&rules, &file, &api, target);
     let mut findings = silenced(found, &expected, tests.as_ref());
     let result = count(&findings).unwrap_or_else(|| "good".to_owned());
     findings.sort_by_key(|finding| finding.level);
@@ -118,11 +121,16 @@ pub struct Target<'t> {
 }
 
 impl Target<'_> {
-    fn has(self, part: &Part<'_>) -> bool {
+    fn has(&self, part: &Part<'_>) -> bool {
         let is_in = |name: Option<&str>, names: &[String]| {
             names.is_empty() || name.is_none_or(|name| names.iter().any(|other| other == name))
         };
-        is_in(self.stage, &part.rule.stages) && is_in(self.api, &part.rule.apis)
+        is_in(self.stage, part.stages) && is_in(self.api, part.apis)
+    }
+
+    /// An API and a stage of it.
+    fn names(&self) -> (&str, &str) {
+        (self.api.unwrap_or(DEFAULT_API), self.stage.unwrap_or(DEFAULT_STAGE))
     }
 }
 
@@ -133,25 +141,33 @@ pub struct Found {
     pub finding: Finding,
     /// `METHOD /path` as it is written.
     pub on: String,
+    /// The operations that a finding about the whole file is about. It is expected, too, if each of
+    /// them is.
+    pub operations: Vec<String>,
 }
+
+/// What `[[expected]]` names for a finding about the whole file.
+const WHOLE_FILE: &str = "ANY /*";
 
 /// All findings.
 #[must_use]
-pub fn cover(rules: &Rules, file: &Rc<File>, api: &Api, target: Target<'_>) -> Vec<Found> {
+pub fn cover<'r>(rules: &'r Rules, file: &'r Rc<File>, api: &'r Api, target: Target<'r>) -> Vec<Found> {
     let of_target = |effect| -> Vec<_> { parts(rules, effect).into_iter().filter(|part| target.has(part)).collect() };
     let allow = of_target(Effect::Allow);
     let coverage = Coverage {
         rules,
         file,
         api,
-        search: Search::new(&[(rules, &file.text)]),
+        target,
+        search: Search::new(&[(rules, &file.text)]).only_at(target.api, target.stage),
         at_their_place: allow.iter().map(|part| part.shape.one_segment()).collect(),
         allow,
         deny: of_target(Effect::Deny),
     };
-    let operations: Vec<_> = api.operations.iter().map(|operation| (operation, Shape::of(operation))).collect();
+    let operations: Vec<_> =
+        api.operations.iter().map(|operation| (operation, Shape::of_api(api, operation))).collect();
     let mut found = Vec::new();
-    found.extend(operations.iter().filter_map(|(operation, _)| coverage.open(operation)));
+    found.extend(coverage.open());
     found.extend(operations.iter().filter_map(|(operation, shapes)| coverage.ungranted(operation, shapes)));
     found.extend(coverage.unreached(&operations));
     found.extend(coverage.across(&operations));
@@ -170,14 +186,15 @@ fn unseen(note: &Note) -> Found {
         advice: Vec::new(),
         witness: None,
     };
-    Found { finding, on: String::new() }
+    Found { finding, on: String::new(), operations: Vec::new() }
 }
 
 /// The findings that no expectation names, and the expectations that name nothing.
 #[must_use]
 pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File>>) -> Vec<Finding> {
-    let names =
-        |expected: &Expected, on: &str, found: &Found| expected.finding == found.finding.kind && *on == found.on;
+    let names = |expected: &Expected, on: &str, found: &Found| {
+        expected.finding == found.finding.kind && (*on == found.on || found.operations.iter().any(|name| name == on))
+    };
     let mut stale = Vec::new();
     for expected in expected {
         for (on, span) in &expected.on {
@@ -193,8 +210,14 @@ pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File
             }
         }
     }
-    let is_expected =
-        |found: &Found| expected.iter().any(|expected| expected.on.iter().any(|(on, _)| names(expected, on, found)));
+    let is_named = |kind: &str, name: &String| {
+        let mut of_kind = expected.iter().filter(|expected| expected.finding == kind);
+        of_kind.any(|expected| expected.on.iter().any(|(on, _)| on == name))
+    };
+    let is_expected = |found: &Found| {
+        let (kind, each) = (found.finding.kind, &found.operations);
+        is_named(kind, &found.on) || (!each.is_empty() && each.iter().all(|name| is_named(kind, name)))
+    };
     found.into_iter().filter(|found| !is_expected(found)).map(|found| found.finding).chain(stale).collect()
 }
 
@@ -202,6 +225,7 @@ struct Coverage<'r> {
     rules: &'r Rules,
     file: &'r Rc<File>,
     api: &'r Api,
+    target: Target<'r>,
     search: Search<'r>,
     allow: Vec<Part<'r>>,
     /// The same routes, except that each `*` is one segment.
@@ -222,48 +246,70 @@ impl<'r> Coverage<'r> {
     /// Whether API Gateway sends the request to this operation.
     fn leads_to(&self, scene: &Scene, operation: &Operation) -> bool {
         let shape = scene.shape();
-        self.operation_for(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
+        self.api.operation_of(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
     }
 
-    fn operation_for(&self, method_and_path: &str) -> Option<&Operation> {
-        let (method, path) = method_and_path.split_at(method_and_path.find('/')?);
-        self.api.operation_for(method, path)
+    /// Whether API Gateway sends a request to this route to this operation.
+    fn reaches(&self, route: &Shape, (operation, shapes): &Shaped<'_>) -> bool {
+        let leads_here =
+            |request: &str| self.api.operation_of(request).is_some_and(|other| std::ptr::eq(other, *operation));
+        shapes.iter().filter(|shape| shape.starts_like(route)).any(|shape| {
+            FILLERS
+                .iter()
+                .filter_map(|filler| common(&[route, shape], *filler))
+                .any(|common| leads_here(&common.request))
+        })
     }
 
-    fn leads_somewhere(&self, method_and_path: &str) -> bool {
-        self.operation_for(method_and_path).is_some()
-    }
-
-    fn on_operation(&self, kind: &'static str, operation: &Operation, message: String) -> Found {
-        let finding = Finding {
-            level: Level::Error,
-            kind,
-            message,
-            places: vec![operation.place.clone()],
-            advice: Vec::new(),
-            witness: None,
-        };
-        Found { finding, on: operation.name() }
-    }
-
-    fn open(&self, operation: &Operation) -> Option<Found> {
-        let Access::Open(reason) = &operation.access else { return None };
+    /// Operations without an authorizer: one finding for each, or one if no operation has one.
+    fn open(&self) -> Vec<Found> {
         // A browser's preflight has no token.
-        if operation.methods.iter().all(|method| *method == "OPTIONS") {
-            return None;
+        let is_preflight = |operation: &Operation| operation.methods.iter().all(|method| *method == "OPTIONS");
+        let is_callable = |operation: &&Operation| {
+            !is_preflight(operation) && self.request_to(operation, &Shape::of_api(self.api, operation)).is_some()
+        };
+        let operations: Vec<_> = self.api.operations.iter().filter(is_callable).collect();
+        let reason = |operation: &&'r Operation| match &operation.access {
+            Access::Open(reason) => Some((*operation, reason.as_str())),
+            Access::Authorizer | Access::Other(_) => None,
+        };
+        let open: Vec<_> = operations.iter().filter_map(reason).collect();
+        let [(first, _), _, ..] = open.as_slice() else {
+            return open.into_iter().map(|(operation, reason)| self.open_operation(operation, reason)).collect();
+        };
+        if open.len() < operations.len() {
+            return open.into_iter().map(|(operation, reason)| self.open_operation(operation, reason)).collect();
         }
+        let reasons: BTreeSet<_> = open.iter().map(|(_, reason)| *reason).collect();
+        let reasons = reasons.into_iter().collect::<Vec<_>>().join("; or because ");
+        let name = &self.api.file.name;
+        let message = format!("all {} operations of {name} are open, each because {reasons}", open.len());
+        let mut found = self.open_operation(first, "");
+        found.finding.message = message;
+        found.finding.advice = vec![
+            "give each operation a `security` with the authorizer's scheme; API Gateway ignores `security` at document \
+             level. In a SAM template, `Auth.DefaultAuthorizer` of the API is enough"
+                .to_owned(),
+            format!("or expect it in policy.tests.toml with on = \"{WHOLE_FILE}\""),
+        ];
+        let operations = open.iter().map(|(operation, _)| operation.name()).collect();
+        vec![Found { on: WHOLE_FILE.to_owned(), operations, ..found }]
+    }
+
+    fn open_operation(&self, operation: &Operation, reason: &str) -> Found {
         let message = format!("`{}` is open, because {reason}", operation.name());
-        let mut found = self.on_operation(OPEN_OPERATION, operation, message);
-        let shape = Shape::of(operation).into_iter().next()?;
-        found.finding.witness = Some(Witness {
+        let mut found = on_operation(OPEN_OPERATION, operation, message);
+        let (api, stage) = self.target.names();
+        let request = self.request_to(operation, &Shape::of_api(self.api, operation));
+        found.finding.witness = request.map(|request| Witness {
             claims: "{}".to_owned(),
-            request: shape.request("x", |_| String::new()),
-            stage: DEFAULT_STAGE.to_owned(),
-            api: DEFAULT_API.to_owned(),
+            request,
+            stage: stage.to_owned(),
+            api: api.to_owned(),
             answer: "the authorizer is not asked, so a request without a token is let through too".to_owned(),
         });
         found.finding.advice = vec!["give the operation the authorizer, or expect it in policy.tests.toml".to_owned()];
-        Some(found)
+        found
     }
 
     /// An operation that no token may call.
@@ -282,32 +328,36 @@ impl<'r> Coverage<'r> {
                 denied = denied.or_else(|| self.search.common(&[part], &[shape], &leads_here));
             }
         }
+        // Other paths can take all requests. Then no rule could grant it.
+        let request = self.request_to(operation, shapes)?;
         let name = operation.name();
         let message = match &denied {
             None => format!("no rule grants `{name}`, so it is 403 for everyone"),
             Some(_) => format!("`{name}` is granted and always denied, so it is 403 for everyone"),
         };
-        let mut found = self.on_operation(UNGRANTED_OPERATION, operation, message);
-        let scene = denied.or_else(|| self.token_of_all(shapes.first()?));
-        found.finding.witness = scene.map(|scene| scene.witness(&crate::request::describe(&scene.verdict(self.rules))));
+        let mut found = on_operation(UNGRANTED_OPERATION, operation, message);
+        let scene = denied.or_else(|| self.search.of_all(&self.allow, &request));
+        found.finding.witness = scene.map(|scene| scene.witness(&self.answer(&scene)));
         found.finding.advice = vec!["grant it, remove it, or expect it in policy.tests.toml".to_owned()];
         Some(found)
     }
 
-    /// A token that matches as many rules as one can, and a request to this shape.
-    fn token_of_all(&self, shape: &Shape) -> Option<Scene> {
-        let request = shape.request("x", |_| String::new());
-        self.search.of_all(&self.allow, &request)
+    /// A request that leads to this operation.
+    fn request_to(&self, operation: &Operation, shapes: &[Shape]) -> Option<String> {
+        let of_shape = |shape: &Shape| FILLERS.map(|filler| shape.request(&filler.to_string(), |_| String::new()));
+        let leads_here = |request: &String| {
+            let other = self.api.operation_of(&request.replacen(' ', "", 1));
+            other.is_some_and(|other| std::ptr::eq(other, operation))
+        };
+        shapes.iter().flat_map(of_shape).find(leads_here)
     }
 
     /// Routes that lead to no operation.
     fn unreached(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
+        // One value can have two spellings in a path, so each place of a capture is compared alone.
         let reaches = |part: &Part<'_>| {
-            let shapes = operations.iter().flat_map(|(_, shapes)| shapes);
-            shapes
-                .into_iter()
-                .filter_map(|shape| common(&[&part.shape, shape], 'x'))
-                .any(|common| self.leads_somewhere(&common.request))
+            let route = part.shape.any_value();
+            operations.iter().any(|operation| self.reaches(&route, operation))
         };
         let mut found = Vec::new();
         for parts in written(&self.allow).into_iter().chain(written(&self.deny)) {
@@ -320,17 +370,17 @@ impl<'r> Coverage<'r> {
                 .search
                 .alone(part, &|scene| scene.is_allowed(self.rules))
                 .or_else(|| self.search.alone(part, &|_| true));
-            let verdict = |scene: &Scene| crate::request::describe(&scene.verdict(self.rules));
             let finding = Finding {
                 level: Level::Error,
                 kind: UNREACHED_ROUTE,
                 message: format!("no operation of {} has the path of `{route}`, which is {does}", self.api.file.name),
                 places: vec![Place::new(self.file, span)],
                 advice: nearest.map(|nearest| format!("the nearest operation is `{nearest}`")).into_iter().collect(),
-                witness: scene
-                    .map(|scene| scene.witness(&format!("{}, and API Gateway has no such operation", verdict(&scene)))),
+                witness: scene.map(|scene| {
+                    scene.witness(&format!("{}, and API Gateway has no such operation", self.answer(&scene)))
+                }),
             };
-            found.push(Found { finding, on: route });
+            found.push(Found { finding, on: route, operations: Vec::new() });
         }
         found
     }
@@ -348,8 +398,11 @@ impl<'r> Coverage<'r> {
                 let crossing = pairs.filter(|(part, shape)| part.shape.has_star() && part.shape.starts_like(shape));
                 let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(
                     |(part, shape)| {
-                        let is_granted =
-                            |scene: &Scene| scene.is_allowed(self.rules) && self.leads_to(scene, operation);
+                        let is_granted = |scene: &Scene| {
+                            self.leads_to(scene, operation)
+                                && scene.is_allowed(self.rules)
+                                && !scene.is_granted_at_its_place(self.rules)
+                        };
                         let scene = self.search.common(&[part], &[shape], &is_granted)?;
                         Some((part, scene))
                     },
@@ -370,9 +423,9 @@ impl<'r> Coverage<'r> {
                         "if it is meant, grant `{}` in the same rule too, or expect it in policy.tests.toml",
                         as_route(operation)
                     )],
-                    witness: Some(scene.witness(&crate::request::describe(&scene.verdict(self.rules)))),
+                    witness: Some(scene.witness(&self.answer(&scene))),
                 };
-                found.push(Found { finding, on: name });
+                found.push(Found { finding, on: name, operations: Vec::new() });
             }
         }
         found
@@ -387,8 +440,28 @@ impl<'r> Coverage<'r> {
         if own.iter().any(|own| common(&[&at_its_place, own], 'x').is_some()) {
             return true;
         }
+        // `GET /files/*` is at the place of `/files/{proxy+}`.
+        let own: Vec<_> = own.into_iter().map(|own| Shape(own.0.replace(SEGMENTS, &SEGMENT.to_string()))).collect();
         let mut others = self.allow.iter().zip(&self.at_their_place);
         others.any(|(other, at_its_place)| own.iter().any(|own| at_its_place.covers(own)) && part.has_way_of(other))
+    }
+
+    /// A token with one of these parts, and a request to one of these operations: one that is
+    /// allowed, if there is one.
+    fn at_one_of(&self, parts: &[&Part<'r>], operations: &[&Shaped<'_>]) -> Option<Scene> {
+        let first = |accept: &dyn Fn(&Scene) -> bool| {
+            operations.iter().find_map(|(operation, shapes)| {
+                let is_good = |scene: &Scene| accept(scene) && self.leads_to(scene, operation);
+                let pairs = shapes.iter().flat_map(|shape| parts.iter().map(move |part| (shape, *part)));
+                let mut pairs = pairs.filter(|(shape, part)| shape.starts_like(&part.shape));
+                pairs.find_map(|(shape, part)| self.search.common(&[part], &[shape], &is_good))
+            })
+        };
+        first(&|scene| scene.is_allowed(self.rules)).or_else(|| first(&|_| true))
+    }
+
+    fn answer(&self, scene: &Scene) -> String {
+        request::describe(&scene.verdict(self.rules))
     }
 
     /// What each `*` reaches.
@@ -396,11 +469,11 @@ impl<'r> Coverage<'r> {
         let mut found = Vec::new();
         for parts in written(&self.allow) {
             let Some(part) = parts.first().filter(|part| part.shape.has_star()) else { continue };
-            let reached = operations.iter().filter(|(operation, shapes)| {
-                operation.access == Access::Authorizer
-                    && shapes.iter().any(|shape| parts.iter().any(|part| common(&[&part.shape, shape], 'x').is_some()))
-            });
-            let names: Vec<_> = reached.map(|(operation, _)| operation.name()).collect();
+            let is_reached = |shaped: &&Shaped<'_>| {
+                shaped.0.access == Access::Authorizer && parts.iter().any(|part| self.reaches(&part.shape, shaped))
+            };
+            let reached: Vec<_> = operations.iter().filter(is_reached).collect();
+            let names: Vec<_> = reached.iter().map(|(operation, _)| operation.name()).collect();
             if names.is_empty() {
                 continue;
             }
@@ -414,20 +487,29 @@ impl<'r> Coverage<'r> {
                 message: format!("`{route}` reaches {} operation{plural}: {shown}{more}", names.len()),
                 places: vec![Place::new(self.file, span)],
                 advice: Vec::new(),
-                witness: self
-                    .search
-                    .alone(part, &|scene| scene.is_allowed(self.rules))
-                    .map(|scene| scene.witness("200")),
+                witness: self.at_one_of(&parts, &reached).map(|scene| scene.witness(&self.answer(&scene))),
             };
-            found.push(Found { finding, on: route });
+            found.push(Found { finding, on: route, operations: Vec::new() });
         }
         found
     }
 }
 
+fn on_operation(kind: &'static str, operation: &Operation, message: String) -> Found {
+    let finding = Finding {
+        level: Level::Error,
+        kind,
+        message,
+        places: vec![operation.place.clone()],
+        advice: Vec::new(),
+        witness: None,
+    };
+    Found { finding, on: operation.name(), operations: Vec::new() }
+}
+
 /// The parts of each string of `routes`.
 fn written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Vec<&'p Part<'r>>> {
-    let mut written: std::collections::BTreeMap<(u32, usize), Vec<&Part<'r>>> = std::collections::BTreeMap::new();
+    let mut written: BTreeMap<(u32, usize), Vec<&Part<'r>>> = BTreeMap::new();
     for part in parts {
         written.entry((part.rule.name.line, part.route.written())).or_default().push(part);
     }

@@ -18,7 +18,7 @@ use crate::{
     meaning::{NeedTest, Part, parts},
     report::{File, Finding, Level, Place, Report},
     request,
-    shape::{STAR, Shape, capture_index, common},
+    shape::{FILLERS, STAR, Shape, capture_index, common},
     witness::{Scene, Search},
 };
 
@@ -93,10 +93,17 @@ type Named<'r> = (&'r Rules, &'r Rc<File>);
 pub fn diff(old: Named<'_>, new: Named<'_>, api: Option<&Api>) -> Vec<Finding> {
     let search = Search::new(&[(new.0, &new.1.text), (old.0, &old.1.text)]);
     let (old, new) = (Side::new(old), Side::new(new));
-    let operations: Option<Vec<Shape>> = api.map(|api| api.operations.iter().flat_map(Shape::of).collect());
+    let operations: Option<Vec<Shape>> =
+        api.map(|api| api.operations.iter().flat_map(|operation| Shape::of_api(api, operation)).collect());
     let compare = |after: &Side<'_>, before: &Side<'_>, is_gain| {
-        let mut comparison =
-            Comparison { after, before, search: &search, operations: operations.as_deref(), found: BTreeMap::new() };
+        let mut comparison = Comparison {
+            after,
+            before,
+            search: &search,
+            api,
+            operations: operations.as_deref(),
+            found: BTreeMap::new(),
+        };
         comparison.routes();
         comparison.denials();
         comparison.guard();
@@ -154,6 +161,7 @@ struct Comparison<'c, 'r> {
     after: &'c Side<'r>,
     before: &'c Side<'r>,
     search: &'c Search<'r>,
+    api: Option<&'c Api>,
     operations: Option<&'c [Shape]>,
     /// The first proof of each route and reason.
     found: BTreeMap<(usize, Reason), (&'c Part<'r>, Proof)>,
@@ -161,7 +169,9 @@ struct Comparison<'c, 'r> {
 
 impl<'c, 'r> Comparison<'c, 'r> {
     fn is_gain(&self, scene: &Scene) -> bool {
-        scene.is_allowed(self.after.rules) && !scene.is_allowed(self.before.rules)
+        self.leads_somewhere(&scene.shape().0)
+            && scene.is_allowed(self.after.rules)
+            && !scene.is_allowed(self.before.rules)
     }
 
     /// Notes a difference. A proof is kept instead of "cannot tell".
@@ -185,7 +195,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 continue;
             };
             for operation in operations.iter().filter(|shape| shape.starts_like(&part.shape)) {
-                if common(&[&part.shape.any_value(), operation], 'x').is_none() {
+                if !self.meet_somewhere(&[&part.shape.any_value(), operation]) {
                     continue;
                 }
                 let refined = part.shape.refined(operation).map(|shape| Part { shape, ..part.clone() });
@@ -237,7 +247,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 // One capture can have two spellings in one path, so its places are compared alone.
                 let any_values = [granted.shape.any_value(), denied.shape.any_value()];
                 let shapes: Vec<_> = any_values.iter().chain(others.iter().copied()).collect();
-                if common(&shapes, 'x').is_none() {
+                if !self.meet_somewhere(&shapes) {
                     continue;
                 }
                 let proof = self.search.common(&[granted, denied], &others, &|scene| self.is_gain(scene));
@@ -273,7 +283,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                     .map(|shape| vec![shape])
                     .collect(),
             };
-            let is_good = |scene: &Scene| self.is_gain(scene) && self.leads_somewhere(scene);
+            let is_good = |scene: &Scene| self.is_gain(scene);
             let proof = shapes.iter().find_map(|others| self.search.broken(granted, denied, others, &is_good));
             if proof.is_some() {
                 self.note(denied, Reason::NotDeniedUnreadable, proof);
@@ -289,12 +299,19 @@ impl<'c, 'r> Comparison<'c, 'r> {
     fn can_lead_somewhere(&self, granted: &Part<'r>) -> bool {
         let own = granted.shape.any_value();
         self.operations.is_none_or(|operations| {
-            operations.iter().any(|operation| own.starts_like(operation) && common(&[&own, operation], 'x').is_some())
+            operations.iter().any(|operation| own.starts_like(operation) && self.meet_somewhere(&[&own, operation]))
         })
     }
 
-    fn leads_somewhere(&self, scene: &Scene) -> bool {
-        self.operations.is_none_or(|operations| operations.iter().any(|operation| operation.covers(&scene.shape())))
+    /// Whether API Gateway has an operation for `{METHOD}/{path}`.
+    fn leads_somewhere(&self, request: &str) -> bool {
+        self.api.is_none_or(|api| api.operation_of(request).is_some())
+    }
+
+    /// Whether a request that is in all of these shapes leads to an operation.
+    fn meet_somewhere(&self, shapes: &[&Shape]) -> bool {
+        let mut requests = FILLERS.iter().filter_map(|filler| common(shapes, *filler));
+        requests.any(|common| self.leads_somewhere(&common.request))
     }
 
     /// The path guard of a token's policy is stricter if the token is granted a `*`, or one that is
@@ -311,7 +328,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 if (!is_odd && !is_loose) || is_kept_here() || !self.can_lead_somewhere(granted) {
                     continue;
                 }
-                let is_good = |scene: &Scene| self.is_gain(scene) && self.leads_somewhere(scene);
+                let is_good = |scene: &Scene| self.is_gain(scene);
                 let proof = ["", "%40"]
                     .iter()
                     .find_map(|start| self.search.with(granted, &[lost], &["?%23?", "?", "?/?%23?"], start, &is_good));

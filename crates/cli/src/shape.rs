@@ -4,9 +4,9 @@
 //! one shape covers another exactly if it matches the other's text, because the open parts of the
 //! other are characters that no text has.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use crate::api::{Operation, Segment};
+use crate::api::{Api, Operation, Segment};
 
 /// `*` of IAM: any characters, or none.
 pub const STAR: char = '\u{e000}';
@@ -14,6 +14,8 @@ pub const STAR: char = '\u{e000}';
 pub const SEGMENT: char = '\u{e001}';
 /// One segment or more.
 pub const SEGMENTS: char = '\u{e002}';
+/// Letters for what no shape says. A literal of a path can be one of them.
+pub const FILLERS: [char; 3] = ['x', 'q', '7'];
 /// The value of capture 0. The other captures follow.
 const FIRST_CAPTURE: char = '\u{e100}';
 
@@ -65,6 +67,26 @@ impl Shape {
         let ends = if path.is_empty() { vec!["/".to_owned()] } else { vec![path.clone(), path + "/"] };
         let with_method = |method: &&str| ends.iter().map(|path| Self(format!("{method}{path}"))).collect::<Vec<_>>();
         operation.methods.iter().flat_map(with_method).collect()
+    }
+
+    /// The same shapes for an operation of this API. `{proxy+}` is also each number of segments that
+    /// another path of the API has, because a request with these can lead to the other path: `/files/x`
+    /// leads to `/files/{id}`, even if that has only another method.
+    #[must_use]
+    pub fn of_api(api: &Api, operation: &Operation) -> Vec<Self> {
+        let mut shapes = Self::of(operation);
+        let length = operation.segments.len();
+        if matches!(operation.segments.last(), Some(Segment::Proxy(_))) {
+            let others = api.operations.iter().filter(|other| other.segments.len() >= length);
+            let lengths: BTreeSet<_> = others.map(|other| 1 + other.segments.len() - length).collect();
+            let longer = lengths.into_iter().flat_map(|more| {
+                let segments = format!("{SEGMENT}/").repeat(more) + &SEGMENTS.to_string();
+                shapes.iter().map(move |shape| Self(shape.0.replace(SEGMENTS, &segments)))
+            });
+            let longer: Vec<_> = longer.collect();
+            shapes.extend(longer);
+        }
+        shapes
     }
 
     /// Whether each request of `other` is in this shape. The captures of both are the same values.
@@ -221,27 +243,53 @@ fn search(sides: &[Vec<char>], filler: char, can_be_empty: bool) -> Option<Commo
     }
     taken.reverse();
     let request = taken.iter().map(|(_, character)| *character).collect();
-    let captures = (0..sides.len()).map(|number| captured(sides, number, &taken)).collect::<Option<_>>()?;
+    let mut captures = Vec::new();
+    for (number, side) in sides.iter().enumerate() {
+        let mut texts: BTreeMap<usize, String> = BTreeMap::new();
+        for (index, text) in captured(side, number, &taken) {
+            let first = texts.entry(index).or_insert_with(|| text.clone());
+            if *first != text {
+                // The capture has two texts, so it must be one of them.
+                let choices = [first.clone(), text];
+                return choices.iter().find_map(|text| with_text(sides, number, index, text, filler, can_be_empty));
+            }
+        }
+        captures.push(texts);
+    }
     Some(Common { request, captures })
 }
 
-/// The texts of the captures of one shape. `None` if a capture has two texts.
-fn captured(sides: &[Vec<char>], number: usize, taken: &[(Vec<At>, char)]) -> Option<BTreeMap<usize, String>> {
+/// The same search with a text in place of a capture of one shape.
+fn with_text(
+    sides: &[Vec<char>],
+    number: usize,
+    index: usize,
+    text: &str,
+    filler: char,
+    can_be_empty: bool,
+) -> Option<Common> {
+    let mut sides = sides.to_vec();
+    let side = sides.get_mut(number)?;
+    let replaced = side.iter().flat_map(|character| {
+        let is_capture = capture_index(*character) == Some(index);
+        if is_capture { text.chars().collect() } else { vec![*character] }
+    });
+    *side = replaced.collect();
+    let mut common = search(&sides, filler, can_be_empty)?;
+    common.captures.get_mut(number)?.insert(index, text.to_owned());
+    Some(common)
+}
+
+/// The captures of one shape with their texts, one for each place.
+fn captured(side: &[char], number: usize, taken: &[(Vec<At>, char)]) -> Vec<(usize, String)> {
     let mut texts: BTreeMap<usize, (usize, String)> = BTreeMap::new();
     for (state, character) in taken {
-        let (place, _) = state.get(number)?;
-        if let Some(index) = sides.get(number)?.get(*place).copied().and_then(capture_index) {
+        let Some((place, _)) = state.get(number) else { continue };
+        if let Some(index) = side.get(*place).copied().and_then(capture_index) {
             texts.entry(*place).or_insert((index, String::new())).1.push(*character);
         }
     }
-    let mut captures = BTreeMap::new();
-    for (index, text) in texts.into_values() {
-        if captures.get(&index).is_some_and(|earlier| *earlier != text) {
-            return None;
-        }
-        captures.insert(index, text);
-    }
-    Some(captures)
+    texts.into_values().collect()
 }
 
 /// The next states, each with the character that all sides take. Leaving an open part takes none.
@@ -357,6 +405,9 @@ mod tests {
             ("GET/0/b", "GET/a/*", Some("GET/a/b")),
             ("GET/0/0", "GET/a/b", None),
             ("GET/0/0", "GET/a/a", Some("GET/a/a")),
+            ("GET/0/0", "GET/a/+", Some("GET/a/a")),
+            ("GET/0/0", "GET/+/a", Some("GET/a/a")),
+            ("GET/0/1/0/1", "GET/a/+/+/b", Some("GET/a/b/a/b")),
         ] {
             for (one, other) in [(one, other), (other, one)] {
                 let common = common(&[&shape(one), &shape(other)], 'x');

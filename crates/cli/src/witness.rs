@@ -6,7 +6,7 @@ use std::{
 };
 
 use okta_authorizer_policy::{
-    ClaimName, ClaimSet, MethodArn, Piece, PolicyOptions, Rule, Rules, Verdict, render, spellings,
+    ClaimName, ClaimSet, MAX_RESOURCE, MethodArn, Piece, PolicyOptions, Rule, Rules, Verdict, render, spellings,
 };
 use serde_json::{Map, Value};
 
@@ -71,6 +71,21 @@ impl Scene {
     #[must_use]
     pub fn is_allowed(&self, rules: &Rules) -> bool {
         matches!(self.verdict(rules), Verdict::Allowed { .. })
+    }
+
+    /// Whether a route of the token is the request with one segment in place of each `*`. A slash at
+    /// the end counts for nothing.
+    #[must_use]
+    pub fn is_granted_at_its_place(&self, rules: &Rules) -> bool {
+        let own = self.shape().0;
+        let own = own.strip_suffix('/').unwrap_or(&own);
+        let own = [Shape(own.to_owned()), Shape(format!("{own}/"))];
+        let grants = rules.grants(&self.claims, &self.request);
+        let mut routes = grants.allow.iter().filter(|(resource, _)| resource.len() < MAX_RESOURCE);
+        routes.any(|(resource, _)| {
+            let route = Shape(resource.replace('*', &shape::SEGMENT.to_string()));
+            own.iter().any(|own| route.covers(own))
+        })
     }
 
     /// The proof of a finding.
@@ -349,6 +364,9 @@ pub struct Search<'r> {
     /// All APIs and stages that the rules name.
     apis: BTreeSet<&'r str>,
     stages: BTreeSet<&'r str>,
+    /// The API and the stage of all requests, if they are given.
+    only_api: Option<&'r str>,
+    only_stage: Option<&'r str>,
 }
 
 impl<'r> Search<'r> {
@@ -363,13 +381,25 @@ impl<'r> Search<'r> {
             present: choices(&wanted_absent(&all)),
             apis: rules.iter().flat_map(|rule| &rule.apis).map(String::as_str).collect(),
             stages: rules.iter().flat_map(|rule| &rule.stages).map(String::as_str).collect(),
+            only_api: None,
+            only_stage: None,
         }
+    }
+
+    /// The same search, with requests to this API and this stage only.
+    #[must_use]
+    pub fn only_at(self, api: Option<&'r str>, stage: Option<&'r str>) -> Self {
+        Self { only_api: api, only_stage: stage, ..self }
     }
 
     /// The APIs and stages at which a request to this part can be made: those that it names, or else
     /// one that no rule names, and those that other rules name.
     fn targets(&self, part: &Part<'r>) -> Vec<(String, String)> {
-        let choose = |own: &[String], all: &BTreeSet<&str>, usual: &str| -> Vec<String> {
+        let choose = |own: &[String], all: &BTreeSet<&str>, usual: &str, only: Option<&str>| -> Vec<String> {
+            if let Some(only) = only {
+                let is_possible = own.is_empty() || own.iter().any(|name| name == only);
+                return is_possible.then(|| only.to_owned()).into_iter().collect();
+            }
             if !own.is_empty() {
                 return own.to_vec();
             }
@@ -377,8 +407,8 @@ impl<'r> Search<'r> {
             let unnamed = unnamed.filter(|name| !all.contains(name.as_str())).take(1);
             unnamed.chain(all.iter().map(|name| (*name).to_owned())).collect()
         };
-        let apis = choose(part.apis, &self.apis, DEFAULT_API);
-        let stages = choose(part.stages, &self.stages, DEFAULT_STAGE);
+        let apis = choose(part.apis, &self.apis, DEFAULT_API, self.only_api);
+        let stages = choose(part.stages, &self.stages, DEFAULT_STAGE, self.only_stage);
         let places = apis.iter().flat_map(|api| stages.iter().map(move |stage| (api.clone(), stage.clone())));
         places.take(MAX_PLACES).collect()
     }
@@ -421,7 +451,7 @@ impl<'r> Search<'r> {
     #[must_use]
     pub fn common(&self, parts: &[&Part<'r>], others: &[&Shape], accept: &dyn Fn(&Scene) -> bool) -> Option<Scene> {
         let shapes: Vec<_> = parts.iter().map(|part| &part.shape).chain(others.iter().copied()).collect();
-        ['x', 'q', '7'].iter().find_map(|filler| {
+        shape::FILLERS.iter().find_map(|filler| {
             let common = shape::common(&shapes, *filler)?;
             let wanted: Vec<_> =
                 parts.iter().zip(&common.captures).map(|(part, captures)| Wanted { part, captures }).collect();
@@ -489,9 +519,9 @@ impl<'r> Search<'r> {
                 None => drop(wanted.pop()),
             }
         }
-        let target = parts.first().map(|part| self.targets(part));
-        let (api, stage) =
-            target.and_then(|targets| targets.into_iter().next()).unwrap_or((DEFAULT_API.into(), DEFAULT_STAGE.into()));
+        let target = parts.first().and_then(|part| self.targets(part).into_iter().next());
+        let usual = (self.only_api.unwrap_or(DEFAULT_API), self.only_stage.unwrap_or(DEFAULT_STAGE));
+        let (api, stage) = target.unwrap_or((usual.0.to_owned(), usual.1.to_owned()));
         Scene::new(&claims, request, &api, &stage)
     }
 

@@ -153,7 +153,7 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
     }
     denied.dedup();
 
-    let path_guard = path_guard(grants).filter(|_| options.path_guard);
+    let path_guard = grants.allow.guard().filter(|_| options.path_guard);
     let guard = path_guard.map(|guard| guard_statement(guard, &stage)).unwrap_or_default();
     let mut budget = ByteBudget::new(options.max_bytes, &stage, &denied, &guard);
 
@@ -212,15 +212,6 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
 /// What every resource starts with.
 fn stage_prefix(requested: &MethodArn) -> String {
     requested.resource_arn("")
-}
-
-/// The guard that the granted resources need. `None` if none of them has a `*`.
-fn path_guard(grants: &Grants<'_>) -> Option<PathGuard> {
-    let guards = grants.allow.with_wildcard().map(|resource| match resource.split_once('*') {
-        Some((_, "")) => PathGuard::Usual,
-        _ => PathGuard::WithEnd,
-    });
-    guards.reduce(|one, other| if one == PathGuard::WithEnd { one } else { other })
 }
 
 /// Every policy with a `*` has this statement, so the patterns are escaped only once.
@@ -357,7 +348,7 @@ mod tests {
     fn resources<'t>(list: impl IntoIterator<Item = (&'t str, &'static RuleName)>) -> Resources<'static> {
         let mut resources = Resources::default();
         for (tail, rule) in list {
-            resources.push(rule, tail.contains('*'), |text| text.push_str(tail), |_| true);
+            resources.push(rule, PathGuard::of(tail), |text| text.push_str(tail), |_| true);
         }
         resources
     }

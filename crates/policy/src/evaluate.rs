@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use crate::{
     claims::{ClaimName, ClaimSet, Unread, UnsupportedClaimType},
     method_arn::MethodArn,
+    path_guard::PathGuard,
     pattern::{Match, Pattern},
     route::{Route, USABLE, has_one_spelling, is_usable},
     rules::{Condition, Effect, Rule, RuleName, Rules, Test, Use},
@@ -25,7 +26,7 @@ pub struct Resources<'r> {
 struct Resource<'r> {
     start: usize,
     end: usize,
-    has_wildcard: bool,
+    guard: Option<PathGuard>,
     rule: &'r RuleName,
 }
 
@@ -36,13 +37,13 @@ impl<'r> Resources<'r> {
     pub(super) fn push(
         &mut self,
         rule: &'r RuleName,
-        has_wildcard: bool,
+        guard: Option<PathGuard>,
         write: impl FnOnce(&mut String),
         is_wanted: impl FnOnce(&str) -> bool,
     ) -> bool {
         let start = self.text.len();
         write(&mut self.text);
-        let resource = Resource { start, end: self.text.len(), has_wildcard, rule };
+        let resource = Resource { start, end: self.text.len(), guard, rule };
         let is_wanted = is_wanted(resource.text(&self.text));
         if is_wanted {
             self.list.push(resource);
@@ -71,14 +72,14 @@ impl<'r> Resources<'r> {
         self.list.iter().map(|resource| (resource.text(&self.text), resource.rule))
     }
 
-    /// The same for the routes that have a `*`.
-    pub(super) fn with_wildcard(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().filter(|resource| resource.has_wildcard).map(|resource| resource.text(&self.text))
+    /// The path guard that a policy with all of them needs.
+    pub(super) fn guard(&self) -> Option<PathGuard> {
+        self.list.iter().filter_map(|resource| resource.guard).max()
     }
 
     /// The length of each route, and whether it has a `*`.
     pub(super) fn sizes(&self) -> impl Iterator<Item = (usize, bool)> {
-        self.list.iter().map(|resource| (resource.end - resource.start, resource.has_wildcard))
+        self.list.iter().map(|resource| (resource.end - resource.start, resource.guard.is_some()))
     }
 
     /// Sorts the routes, and keeps the first rule of each.
@@ -570,7 +571,7 @@ impl Writer<'_, '_, '_> {
         }
         // Beyond the bound, one route that covers the request is enough.
         let (count, mut has_work) = (self.list.len(), true);
-        let is_kept = self.list.push(self.name, route.has_wildcard(), write, |resource| {
+        let is_kept = self.list.push(self.name, route.guard(), write, |resource| {
             has_work = pay(self.work, resource);
             if !has_work || count > MAX_ROUTES || (count == MAX_ROUTES && !self.asked.is_covered_by(resource)) {
                 return false;

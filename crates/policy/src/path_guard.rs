@@ -53,7 +53,7 @@ pub fn can_be_guarded(method_and_path: &str) -> bool {
 }
 
 /// The guard of a policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathGuard {
     /// For policies in which a `*` is only at the end of resources.
     Usual,
@@ -62,6 +62,14 @@ pub(super) enum PathGuard {
 }
 
 impl PathGuard {
+    /// The guard for a policy that allows this path. `None` if it has no `*`.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        match path.split_once('*')? {
+            (_, "") => Some(Self::Usual),
+            _ => Some(Self::WithEnd),
+        }
+    }
+
     /// The resources, without the stage in front of each.
     pub(super) fn patterns(self) -> impl Iterator<Item = &'static str> {
         let further: &[&str] = if self == Self::WithEnd { &PATTERNS_WITH_END } else { &[] };

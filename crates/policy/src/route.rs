@@ -2,6 +2,7 @@
 
 use crate::{
     document::MAX_RESOURCE,
+    path_guard::PathGuard,
     pattern::{PatternError, Piece, pieces},
 };
 
@@ -17,7 +18,8 @@ const MAX_CAPTURES: usize = 10;
 pub struct Route {
     /// `{METHOD}/{path}`. The first piece is a literal. Each `*` is a whole segment.
     pieces: Vec<RoutePiece>,
-    has_wildcard: bool,
+    /// The path guard that a policy with the route needs.
+    guard: Option<PathGuard>,
     /// Which string of the rule's `routes` it is of.
     written: usize,
 }
@@ -134,7 +136,7 @@ impl Route {
             if let Some(RoutePiece::Literal(start)) = pieces.first_mut() {
                 start.insert_str(0, method);
             }
-            Self { pieces, has_wildcard: segments.contains('*'), written }
+            Self { pieces, guard: PathGuard::of(segments), written }
         };
         Ok(methods.into_iter().map(of_method).collect())
     }
@@ -194,10 +196,9 @@ impl Route {
         self.pieces.iter().take(2).eq(other.pieces.iter().take(2))
     }
 
-    /// Whether the path has a `*`.
-    #[must_use]
-    pub fn has_wildcard(&self) -> bool {
-        self.has_wildcard
+    /// The path guard that a policy with the route needs. `None` if it has no `*`.
+    pub(super) fn guard(&self) -> Option<PathGuard> {
+        self.guard
     }
 
     /// How many literal texts and captures the route has.
@@ -494,8 +495,10 @@ mod tests {
         assert!(routes.iter().zip(methods).all(|(route, method)| {
             route.pieces[0] == RoutePiece::Literal(format!("{method}/a/")) && routes.len() == methods.len()
         }));
-        assert!(routes.iter().all(|route| route.piece_count() == 4 && !route.has_wildcard()));
-        assert!(parse("GET /a/*").unwrap()[0].has_wildcard() && parse("GET /*/a").unwrap()[0].has_wildcard());
+        assert!(routes.iter().all(|route| route.piece_count() == 4 && route.guard().is_none()));
+        let guard = |text| parse(text).unwrap()[0].guard();
+        assert_eq!(["GET /a", "GET /a/*", "GET /*"].map(guard), [None, Some(PathGuard::Usual), Some(PathGuard::Usual)]);
+        assert_eq!(["GET /*/a", "GET /*/*", "GET /*/"].map(guard), [Some(PathGuard::WithEnd); 3]);
         let mut text = "GET/x".to_owned();
         routes[6].write(&mut text, |index| ["1", "2"][index]);
         assert_eq!(text, "GET/xPUT/a/2/b1");

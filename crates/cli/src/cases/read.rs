@@ -11,6 +11,7 @@ use toml::{
 
 use crate::{
     claims,
+    cover::EXPECTABLE,
     report::{File, Finding, Level, Place, Report, count},
     request::{DEFAULT_API, DEFAULT_STAGE, Stage},
 };
@@ -308,6 +309,11 @@ impl Reader<'_> {
         if on.is_none() {
             self.mistake(span.clone(), &format!("[[expected]] has `on`: {expectation}"));
         }
+        if let Some((kind, span)) = finding.as_ref().filter(|(kind, _)| !EXPECTABLE.contains(&kind.as_str())) {
+            let message = format!("`{kind}` cannot be expected; expected one of {}", EXPECTABLE.join(", "));
+            self.mistake(span.clone(), &message);
+            return None;
+        }
         Some(Expected { finding: finding?.0, on: on?, reason: reason?.0, span })
     }
 
@@ -579,11 +585,11 @@ mod tests {
             "claims = { scopes = 'a', scp = [] }\ndeny = ['GET /b']",
             "claims = { scopes = 'a', scope = 'b' }\ndeny = ['GET /b']",
             "deny = ['GET /a', 'PUT /a', 'GET /a/']\nclaims.uid = 'x'",
-            "claims = { a = +7, b = 1e3 }\nallow = []\ndeny = ['GET /b']\n[[expected]]\nfinding = 'x'\non = 'GET /x'\nreason = 'y'",
+            "claims = { a = +7, b = 1e3 }\nallow = []\ndeny = ['GET /b']\n[[expected]]\nfinding = 'open-operation'\non = 'GET /x'\nreason = 'y'",
         ] {
             assert_eq!(mistakes(&format!("[[case]]\nname = 'x'\n{rest}\n")), [], "{rest}");
         }
-        assert_eq!(mistakes("[[expected]]\nfinding = 'x'\non = 'GET /x'\nreason = 'y'"), []);
+        assert_eq!(mistakes("[[expected]]\nfinding = 'open-operation'\non = 'GET /x'\nreason = 'y'"), []);
     }
 
     #[test]
