@@ -102,18 +102,23 @@ pub fn rules(api: &Api) -> String {
         text.push_str(&silencers);
         text.push_str(rule);
     }
-    let unprotected = api.operations.iter().filter_map(|operation| match &operation.access {
-        Access::Authorizer => None,
-        Access::Open(reason) => Some(format!("{}: open, because {reason}", operation.name())),
-        Access::Other(who) => Some(format!("{}: {who}", operation.name())),
-    });
-    let unprotected = lines("#   ", unprotected.map(|line| comment(&line)), "");
+    let mut unprotected: Vec<(String, Vec<String>)> = Vec::new();
+    for operation in &api.operations {
+        let why = match &operation.access {
+            Access::Authorizer => continue,
+            Access::Open(reason) => format!("open, because {reason}"),
+            Access::Other(who) => who.clone(),
+        };
+        match unprotected.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, names)) => names.push(comment(&operation.name())),
+            None => unprotected.push((why, vec![comment(&operation.name())])),
+        }
+    }
     if !unprotected.is_empty() {
-        write!(
-            text,
-            "\n# Rules have no effect on these operations, because they do not have this authorizer:\n{unprotected}"
-        )
-        .ok();
+        text.push_str("\n# Rules have no effect on these operations, because they do not have this authorizer:\n");
+    }
+    for (why, names) in unprotected {
+        write!(text, "#   {}:\n{}", comment(&why), lines("#     ", names, "")).ok();
     }
     text
 }
@@ -172,7 +177,9 @@ fn rule(api: &Api, grant: &Grant<'_>) -> String {
             }
             let weaker = weaker(api, grant, operation, method);
             if !weaker.is_empty() {
-                lines.push_str("  # Careful: its `*` also grants these operations, which need other scopes:\n");
+                lines.push_str(
+                    "  # Careful: its `*` also grants these, which need other scopes. Check those in the backend:\n",
+                );
                 lines.push_str(&self::lines("  #   ", weaker.iter().map(|name| comment(name)), ""));
             }
         }
@@ -197,20 +204,22 @@ fn weaker(api: &Api, grant: &Grant<'_>, operation: &Operation, method: &str) -> 
         let has = |scope: &String| grant.scopes.contains(&scope.as_str());
         other.scopes.is_empty() || other.scopes.iter().any(|scopes| scopes.iter().all(has))
     };
-    let is_reached = |other: &Operation| {
+    // A slash at the end leads to an operation too: `/orders/` is in `/orders/*`.
+    let name = |other: &Operation| {
         let shapes = Shape::of(other);
         let pairs = routes.iter().flat_map(|route| shapes.iter().map(move |shape| (route, shape)));
-        let mut common = pairs.filter(|(route, shape)| route.has_star() && route.starts_like(shape));
-        common.any(|(route, shape)| {
-            let common = shape::common(&[route, shape], 'x');
-            common.is_some_and(|common| {
-                let (method, path) = common.request.split_at(common.request.find('/').unwrap_or_default());
-                api.operation_for(method, path).is_some_and(|found| ptr::eq(found, other))
-            })
-        })
+        let mut pairs = pairs.filter(|(route, shape)| route.has_star() && route.starts_like(shape));
+        let request = pairs.find_map(|(route, shape)| {
+            let request = shape::common(&[route, shape], 'x')?.request;
+            let (method, path) = request.split_at_checked(request.find('/')?)?;
+            let leads_there = api.operation_for(method, path).is_some_and(|found| ptr::eq(found, other));
+            leads_there.then_some(request)
+        })?;
+        let how = if request.ends_with('/') { ", with a slash at the end" } else { "" };
+        Some(format!("{}{how}", other.name()))
     };
     let others = api.operations.iter().filter(|other| other.access == Access::Authorizer && !is_enough(other));
-    others.filter(|other| is_reached(other)).map(Operation::name).collect()
+    others.filter_map(name).collect()
 }
 
 /// The line `when`. Empty for any valid token.

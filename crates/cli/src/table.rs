@@ -111,10 +111,7 @@ pub fn table(rules: &Rules, api: &Api, cases: &[Case]) -> String {
     text.push_str(&line(["operation".to_owned()].into_iter().chain(names).collect()));
     text.push_str(&line(vec!["---".to_owned(); cases.len() + 1]));
     for row in rows {
-        let (path, method, cells) = match row.split_at_checked(2) {
-            Some(([path, method], cells)) => (path, method, cells),
-            _ => continue,
-        };
+        let Some(([path, method], cells)) = row.split_at_checked(2) else { continue };
         let name = format!("`{method} {path}`");
         text.push_str(&line([name].into_iter().chain(cells.iter().cloned()).collect()));
     }
