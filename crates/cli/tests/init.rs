@@ -97,3 +97,158 @@ fn found(name: &str) -> (&str, usize, Vec<String>) {
     assert_eq!(code, Some(0), "{name}: {text}");
     (name, count, errors)
 }
+
+const SMALL: &str = r#"openapi: 3.0.0
+components:
+  securitySchemes:
+    Okta: { type: apiKey, x-amazon-apigateway-authorizer: { type: token } }
+    Pool: { type: apiKey, x-amazon-apigateway-authorizer: { type: cognito_user_pools } }
+paths:
+  /orders:
+    get: { security: [{ Okta: [] }], x-okta-scopes: [orders:read] }
+    post: { security: [{ Okta: [] }], x-okta-scopes: [[orders:write, pii], [admin]] }
+    x-amazon-apigateway-any-method: { security: [{ Okta: [] }], x-okta-scopes: [admin] }
+  /orders/{id}:
+    get: { security: [{ Okta: [] }], x-okta-scopes: [orders:read] }
+  /orders/export:
+    get: { security: [{ Okta: [] }], x-okta-scopes: [admin] }
+  /orders/{id}/lines/{line}:
+    get: { security: [{ Okta: [] }], x-okta-scopes: [admin] }
+  /files/{path+}:
+    x-amazon-apigateway-any-method: { security: [{ Okta: [] }] }
+  /a*b:
+    get: { security: [{ Okta: [] }], x-okta-scopes: [orders:read] }
+  /quoted:
+    get: { security: [{ Okta: [] }], x-okta-scopes: ["say \"hi\" \\ there"] }
+  /pattern:
+    get: { security: [{ Okta: [] }], x-okta-scopes: ["orders:*"] }
+  "/x\n[[allow]]":
+    get: {}
+  /open:
+    get: {}
+    put: { security: [{ Pool: [] }] }
+    options: {}
+"#;
+
+const SMALL_RULES: &str = r##"# Starter rules for api.yaml, written by `okta-policy init`.
+# Each `*` is a path parameter of the API. A `*` is any characters, slashes included. If a value
+# must be the caller's own, capture it: add uid = "{uid}" to `when`, and write {uid} instead of
+# the `*`. These rules are for every API and stage of the function. See docs/rules.md.
+
+[[allow]]
+when = { scopes = "orders:read" }
+routes = [
+  "GET /orders",
+  "GET /orders/*", # any {id}, or the caller's own?
+  # Careful: its `*` also grants these, which need other scopes. Check those in the backend:
+  #   GET /orders/export
+  #   GET /orders/{id}/lines/{line}
+  # GET /a*b: the route `GET /a*b` has a `*` that is only a part of a segment; a `*` is a whole segment, such as `/files/*`, and a part of one is a capture, such as `/files/{name}.pdf`
+]
+
+# okta-policy: allow(inner-wildcard) path parameters of the API, to be looked at
+[[allow]]
+when = { scopes = "admin" }
+routes = [
+  "POST /orders",
+  "DELETE /orders",
+  "HEAD /orders",
+  "OPTIONS /orders",
+  "PATCH /orders",
+  "PUT /orders",
+  "GET /orders/export",
+  "GET /orders/*/lines/*", # any {id} and {line}, or the caller's own?
+]
+
+[[allow]]
+when = { scopes = { all = ["orders:write", "pii"] } }
+routes = [
+  "POST /orders",
+]
+
+# The API file names no scopes for these operations, so any valid token may call them.
+[[allow]]
+routes = [
+  "ANY /files/*", # any {path+}, or the caller's own?
+]
+
+# This rule cannot be written, because none of its operations can be a route:
+#   when = { scopes = "say \"hi\" \\ there" }
+#   GET /quoted: `when.scopes` pattern `say "hi" \ there` has white space, and no scope has any
+
+# This rule cannot be written, because none of its operations can be a route:
+#   when = { scopes = "orders:*" }
+#   GET /pattern: `when.scopes` pattern `orders:*` has a `*`, and values are compared whole; for any text, write a capture, such as "orders:{any}"
+
+# Rules have no effect on these operations, because they do not have this authorizer:
+#   open, because it has no `security`:
+#     GET /x\n[[allow]]
+#     GET /open
+#     OPTIONS /open
+#   a Cognito user pool:
+#     PUT /open
+"##;
+
+const SMALL_TESTS: &str = r##"# Test cases for api.yaml, written by `okta-policy init --tests`.
+# Run them with `okta-policy test`.
+
+[[case]]
+name   = "orders:read"
+claims = { uid = "00u1", scp = ["orders:read"] }
+allow  = [
+  "GET /orders",
+  "GET /orders/x1",
+]
+
+[[case]]
+name   = "admin"
+claims = { uid = "00u1", scp = ["admin"] }
+allow  = [
+  "DELETE /orders",
+  "GET /orders/export",
+  "GET /orders/x1/lines/x1",
+  "HEAD /orders",
+  "OPTIONS /orders",
+  "PATCH /orders",
+  "POST /orders",
+  "PUT /orders",
+]
+
+[[case]]
+name   = "orders:write and pii"
+claims = { uid = "00u1", scp = ["orders:write", "pii"] }
+allow  = [
+  "POST /orders",
+]
+
+[[case]]
+name   = "any valid token"
+claims = { uid = "00u1" }
+allow  = [
+  "DELETE /files/x1",
+  "GET /files/x1",
+  "HEAD /files/x1",
+  "OPTIONS /files/x1",
+  "PATCH /files/x1",
+  "POST /files/x1",
+  "PUT /files/x1",
+]
+
+[[expected]]
+finding = "open-operation"
+on      = "GET /x\n[[allow]]"
+reason  = "open in the API file; write here why it may be"
+
+[[expected]]
+finding = "open-operation"
+on      = "GET /open"
+reason  = "open in the API file; write here why it may be"
+"##;
+
+#[test]
+fn rules_and_tests_of_a_small_api() {
+    let folder = folder("init_small");
+    fs::write(folder.join("api.yaml"), SMALL).unwrap();
+    assert_eq!(run(&folder, &["init", "--api", "api.yaml"]), (Some(0), SMALL_RULES.to_owned()));
+    assert_eq!(run(&folder, &["init", "--api", "api.yaml", "--tests"]), (Some(0), SMALL_TESTS.to_owned()));
+}
