@@ -1,6 +1,6 @@
 //! `okta-policy init`: starter rules for an API.
 
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf, ptr, rc::Rc};
 
 use clap::Args;
 use okta_authorizer_policy::Rules;
@@ -9,8 +9,9 @@ use crate::{
     api::{self, Access, Api, BasePath, METHODS, Operation, Segment},
     cover::OPEN_OPERATION,
     files::Stop,
-    lints::{INNER_WILDCARD, NEEDLESS_ROUTE},
-    shape::Shape,
+    lints::{EVERYTHING_FOR_EVERYONE, INNER_WILDCARD, lint},
+    report::{File, Finding},
+    shape::{self, Shape},
 };
 
 /// Writes starter rules for an API to standard output
@@ -47,7 +48,13 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         let file = &api.file.name;
         return Err(format!("{file}: no operation has the authorizer, so there is nothing to grant; give an operation `security` with the authorizer's scheme").into());
     }
-    let text = if arguments.tests { tests(&api) } else { rules(&api) };
+    let rules = rules(&api);
+    // A rule without a route is a comment, and a file has bounds.
+    if let Err(errors) = Rules::parse(&rules) {
+        let reasons: Vec<_> = errors.0.into_iter().map(|error| error.reason).collect();
+        return Err(format!("{}: no rules can be written for it: {}", api.file.name, reasons.join("; ")).into());
+    }
+    let text = if arguments.tests { tests(&api) } else { rules };
     Ok((text.trim_end().to_owned(), true))
 }
 
@@ -83,77 +90,164 @@ fn grants(api: &Api) -> Vec<Grant<'_>> {
 pub fn rules(api: &Api) -> String {
     let mut text = format!(
         "# Starter rules for {}, written by `okta-policy init`.
-# Each `*` is a path parameter of the API. If it must be the caller's own, capture it: add
-# uid = \"{{uid}}\" to `when`, and write {{uid}} instead of the `*`. See docs/rules.md.
+# Each `*` is a path parameter of the API. A `*` is any characters, slashes included. If a value
+# must be the caller's own, capture it: add uid = \"{{uid}}\" to `when`, and write {{uid}} instead of
+# the `*`. These rules are for every API and stage of the function. See docs/rules.md.
 ",
-        api.file.name
+        comment(&api.file.name)
     );
-    for grant in grants(api) {
+    let rules: Vec<_> = grants(api).iter().map(|grant| rule(api, grant)).collect();
+    for (rule, silencers) in rules.iter().zip(silencers(&rules)) {
         text.push('\n');
-        text.push_str(&rule(api, &grant));
+        text.push_str(&silencers);
+        text.push_str(rule);
     }
-    let unprotected = api.operations.iter().filter_map(|operation| match &operation.access {
-        Access::Authorizer => None,
-        Access::Open(reason) => Some(format!("#   {}: open, because {reason}\n", operation.name())),
-        Access::Other(who) => Some(format!("#   {}: {who}\n", operation.name())),
-    });
-    let unprotected: String = unprotected.collect();
+    let mut unprotected: Vec<(String, Vec<String>)> = Vec::new();
+    for operation in &api.operations {
+        let why = match &operation.access {
+            Access::Authorizer => continue,
+            Access::Open(reason) => format!("open, because {reason}"),
+            Access::Other(who) => who.clone(),
+        };
+        match unprotected.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, names)) => names.push(comment(&operation.name())),
+            None => unprotected.push((why, vec![comment(&operation.name())])),
+        }
+    }
     if !unprotected.is_empty() {
-        write!(
-            text,
-            "\n# Rules have no effect on these operations, because they do not have this authorizer:\n{unprotected}"
-        )
-        .ok();
+        text.push_str("\n# Rules have no effect on these operations, because they do not have this authorizer:\n");
+    }
+    for (why, names) in unprotected {
+        write!(text, "#   {}:\n{}", comment(&why), lines("#     ", names, "")).ok();
     }
     text
 }
 
+/// For each rule, the comments that silence what `okta-policy check` finds there.
+fn silencers(rules: &[String]) -> Vec<String> {
+    let file = Rc::new(File { name: String::new(), text: rules.concat() });
+    let findings = Rules::parse(&file.text).map(|rules| lint(&rules, &file)).unwrap_or_default();
+    let mut start = 0;
+    let mut of_rule = |rule: &String| {
+        let span = start..start + rule.len();
+        start = span.end;
+        let is_here = |finding: &&Finding| finding.places.first().is_some_and(|place| span.contains(&place.span.start));
+        let kinds: BTreeSet<_> = findings.iter().filter(is_here).map(|finding| finding.kind).collect();
+        let line = |kind: &str| {
+            let reason = match kind {
+                INNER_WILDCARD => "path parameters of the API, to be looked at",
+                EVERYTHING_FOR_EVERYONE => "the API file names no scopes",
+                _ => "each operation has a route of its own",
+            };
+            format!("# okta-policy: allow({kind}) {reason}\n")
+        };
+        kinds.into_iter().map(line).collect()
+    };
+    rules.iter().map(&mut of_rule).collect()
+}
+
+/// A text in a comment, which has to stay in its line.
+fn comment(text: &str) -> String {
+    let one = |character: char| {
+        if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
+    };
+    text.chars().map(one).collect()
+}
+
+/// The most columns of a line, if it can be made of several.
+const MAX_COLUMNS: usize = 100;
+
 fn rule(api: &Api, grant: &Grant<'_>) -> String {
     let when = when(&grant.scopes);
-    let mut lines = Vec::new();
-    let mut shapes: Vec<Shape> = Vec::new();
+    let mut lines = String::new();
+    let mut has_route = false;
     for operation in &grant.operations {
         for method in methods(api, operation) {
             let route = format!("{method} {}", path(operation, "*"));
-            let comment = question(operation);
-            match problem(&when, &route) {
-                None => {
-                    lines.push(format!("  \"{route}\",{comment}\n"));
-                    shapes.extend(route_shape(operation, method));
-                }
-                Some(problem) => lines.push(format!("  # {route}: {problem}\n")),
+            if let Some(problem) = problem(&when, &route) {
+                writeln!(lines, "  # {}", comment(&format!("{route}: {problem}"))).ok();
+                continue;
+            }
+            has_route = true;
+            let (route, question) = (format!("  \"{route}\","), question(operation));
+            if question.is_empty() || route.chars().count() + 1 + question.chars().count() <= MAX_COLUMNS {
+                writeln!(lines, "{}", format!("{route} {question}").trim_end()).ok();
+            } else {
+                writeln!(lines, "  {question}\n{route}").ok();
+            }
+            let weaker = weaker(api, grant, operation, method);
+            if !weaker.is_empty() {
+                lines.push_str(
+                    "  # Careful: its `*` also grants these, which need other scopes. Check those in the backend:\n",
+                );
+                lines.push_str(&self::lines("  #   ", weaker.iter().map(|name| comment(name)), ""));
             }
         }
     }
-    let mut text = String::new();
-    if shapes.is_empty() {
-        write!(text, "# This rule cannot be written, because it has no route:\n# {when}").ok();
-        for line in lines {
-            write!(text, "# {line}").ok();
-        }
-        return text;
+    if !has_route {
+        let all = when.lines().chain(lines.lines()).map(|line| comment(line.trim_start_matches([' ', '#'])));
+        let all = self::lines("#   ", all, "");
+        return format!("# This rule cannot be written, because none of its operations can be a route:\n{all}");
     }
-    if shapes.iter().any(|shape| shape.has_star() && !shape.ends_with_star()) {
-        writeln!(text, "# okta-policy: allow({INNER_WILDCARD}) path parameters of the API, to be looked at").ok();
-    }
-    let is_needless = |(number, shape): (usize, &Shape)| {
-        shapes.iter().enumerate().any(|(other, wide)| other != number && wide.covers(shape))
+    let any = if grant.scopes.is_empty() {
+        "# The API file names no scopes for these operations, so any valid token may call them.\n"
+    } else {
+        ""
     };
-    if shapes.iter().enumerate().any(is_needless) {
-        writeln!(text, "# okta-policy: allow({NEEDLESS_ROUTE}) each operation has a route of its own").ok();
-    }
-    writeln!(text, "[[allow]]\n{when}routes = [\n{}]", lines.concat()).ok();
-    text
+    format!("{any}[[allow]]\n{when}routes = [\n{lines}]\n")
+}
+
+/// The operations that a route grants too, although the scopes of its rule are not enough for them.
+fn weaker(api: &Api, grant: &Grant<'_>, operation: &Operation, method: &str) -> Vec<String> {
+    let routes = route_shape(operation, method);
+    let is_enough = |other: &Operation| {
+        let has = |scope: &String| grant.scopes.contains(&scope.as_str());
+        other.scopes.is_empty() || other.scopes.iter().any(|scopes| scopes.iter().all(has))
+    };
+    // A slash at the end leads to an operation too: `/orders/` is in `/orders/*`.
+    let name = |other: &Operation| {
+        let shapes = Shape::of(other);
+        let pairs = routes.iter().flat_map(|route| shapes.iter().map(move |shape| (route, shape)));
+        let mut pairs = pairs.filter(|(route, shape)| route.has_star() && route.starts_like(shape));
+        let request = pairs.find_map(|(route, shape)| {
+            let request = shape::common(&[route, shape], 'x')?.request;
+            let (method, path) = request.split_at_checked(request.find('/')?)?;
+            let leads_there = api.operation_for(method, path).is_some_and(|found| ptr::eq(found, other));
+            leads_there.then_some(request)
+        })?;
+        let how = if request.ends_with('/') { ", with a slash at the end" } else { "" };
+        Some(format!("{}{how}", other.name()))
+    };
+    let others = api.operations.iter().filter(|other| other.access == Access::Authorizer && !is_enough(other));
+    others.filter_map(name).collect()
 }
 
 /// The line `when`. Empty for any valid token.
 fn when(scopes: &[&str]) -> String {
-    let quoted: Vec<_> = scopes.iter().map(|scope| toml_string(scope)).collect();
-    match quoted.as_slice() {
+    match scopes {
         [] => String::new(),
-        [scope] => format!("when = {{ scopes = {scope} }}\n"),
-        _ => format!("when = {{ scopes = {{ all = [{}] }} }}\n", quoted.join(", ")),
+        [scope] => format!("when = {{ scopes = {} }}\n", toml_string(scope)),
+        _ => list("when = { scopes = { all = ", scopes, " } }"),
     }
+}
+
+/// A list of strings between two texts, in one line if it is short enough.
+fn list(before: &str, texts: &[&str], after: &str) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| toml_string(text)).collect();
+    let line = format!("{before}[{}]{after}", quoted.join(", "));
+    if line.chars().count() <= MAX_COLUMNS {
+        return format!("{line}\n");
+    }
+    format!("{before}[\n{}]{after}\n", lines("  ", quoted, ","))
+}
+
+/// Each text in a line.
+fn lines(before: &str, texts: impl IntoIterator<Item = String>, after: &str) -> String {
+    let mut lines = String::new();
+    for text in texts {
+        writeln!(lines, "{before}{text}{after}").ok();
+    }
+    lines
 }
 
 /// A string of TOML, which has the escapes of JSON.
@@ -187,7 +281,11 @@ fn question(operation: &Operation) -> String {
         Segment::Proxy(name) => Some(format!("{{{name}+}}")),
     };
     let names: Vec<_> = operation.segments.iter().filter_map(name).collect();
-    if names.is_empty() { String::new() } else { format!(" # any {}, or the caller's own?", names.join(" and ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        comment(&format!("# any {}, or the caller's own?", names.join(" and ")))
+    }
 }
 
 /// Why a rule with this route is not accepted.
@@ -208,8 +306,9 @@ fn route_shape(operation: &Operation, method: &str) -> Vec<Shape> {
 #[must_use]
 pub fn tests(api: &Api) -> String {
     let mut text = format!(
-        "# Test cases for {}, written by `okta-policy init --tests`. Run them with `okta-policy test`.\n",
-        api.file.name
+        "# Test cases for {}, written by `okta-policy init --tests`.
+# Run them with `okta-policy test`.\n",
+        comment(&api.file.name)
     );
     let grants = grants(api);
     for grant in &grants {
@@ -228,14 +327,13 @@ pub fn tests(api: &Api) -> String {
             continue;
         }
         let name = if grant.scopes.is_empty() { "any valid token".to_owned() } else { grant.scopes.join(" and ") };
-        let scopes: Vec<_> = grant.scopes.iter().map(|scope| toml_string(scope)).collect();
-        let claims = if scopes.is_empty() {
-            "{ uid = \"00u1\" }".to_owned()
+        let claims = if grant.scopes.is_empty() {
+            "claims = { uid = \"00u1\" }\n".to_owned()
         } else {
-            format!("{{ uid = \"00u1\", scp = [{}] }}", scopes.join(", "))
+            list("claims = { uid = \"00u1\", scp = ", &grant.scopes, " }")
         };
-        let lines: String = requests.iter().map(|request| format!("  {},\n", toml_string(request))).collect();
-        write!(text, "\n[[case]]\nname   = {}\nclaims = {claims}\nallow  = [\n{lines}]\n", toml_string(&name)).ok();
+        let lines = lines("  ", requests.iter().map(|request| toml_string(request)), ",");
+        write!(text, "\n[[case]]\nname   = {}\n{claims}allow  = [\n{lines}]\n", toml_string(&name)).ok();
     }
     for operation in &api.operations {
         let is_preflight = operation.methods.iter().all(|method| *method == "OPTIONS");

@@ -61,12 +61,12 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     if committed.text.replace("\r\n", "\n").trim_end() == text.trim_end() {
         return Ok((format!("{}: good", committed.name), true));
     }
-    let start =
-        committed.text.split_inclusive('\n').zip(text.split_inclusive('\n')).take_while(|(one, other)| one == other);
-    let offset: usize = start.map(|(line, _)| line.len()).sum();
-    let end =
-        committed.text.get(offset..).and_then(|rest| rest.find('\n')).map_or(committed.text.len(), |at| offset + at);
-    let line = text.lines().nth(committed.text.get(..offset).unwrap_or_default().matches('\n').count());
+    let lines = committed.text.split_inclusive('\n').zip(text.lines());
+    let alike: Vec<_> = lines.map_while(|(one, other)| (one.trim_end() == other).then_some(one.len())).collect();
+    let offset: usize = alike.iter().sum();
+    let rest = committed.text.get(offset..).unwrap_or_default();
+    let end = offset + rest.lines().next().unwrap_or_default().len();
+    let line = text.lines().nth(alike.len());
     let finding = Finding {
         level: Level::Error,
         kind: "stale-table",
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         places: vec![Place::new(&committed, offset..end)],
         advice: vec![
             format!("the line must be: {}", line.unwrap_or("(none)")),
-            format!("write the table again: okta-policy table --api {} > {}", arguments.api.display(), committed.name),
+            format!("write the table again: the same command without `--check`, and with `> {}`", committed.name),
         ],
         witness: None,
     };
@@ -111,10 +111,7 @@ pub fn table(rules: &Rules, api: &Api, cases: &[Case]) -> String {
     text.push_str(&line(["operation".to_owned()].into_iter().chain(names).collect()));
     text.push_str(&line(vec!["---".to_owned(); cases.len() + 1]));
     for row in rows {
-        let (path, method, cells) = match row.split_at_checked(2) {
-            Some(([path, method], cells)) => (path, method, cells),
-            _ => continue,
-        };
+        let Some(([path, method], cells)) = row.split_at_checked(2) else { continue };
         let name = format!("`{method} {path}`");
         text.push_str(&line([name].into_iter().chain(cells.iter().cloned()).collect()));
     }
