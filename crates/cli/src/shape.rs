@@ -298,7 +298,7 @@ fn steps(sides: &[Vec<char>], state: &[At], filler: char, can_be_empty: bool) ->
     let sides: Vec<_> = sides.iter().zip(state).map(at).collect();
     let mut next = Vec::new();
     for (number, (character, place, has_one)) in sides.iter().enumerate() {
-        let is_open = character.is_some_and(|open| is_open(open));
+        let is_open = character.is_some_and(is_open);
         if is_open && (*has_one || (*character == Some(STAR) && can_be_empty)) {
             let mut left = state.to_vec();
             if let Some(at) = left.get_mut(number) {

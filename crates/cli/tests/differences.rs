@@ -1,7 +1,12 @@
 //! Random pairs of rules files. What `diff` does not report, random tokens and requests do not find
 //! either. `OKTA_POLICY_PAIRS` is the number of pairs.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must show where and stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot continue must show where and stop"
+)]
 
 use std::{collections::BTreeMap, env, rc::Rc};
 
@@ -72,10 +77,10 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
         path.push('/');
         match random.below(8) {
             0 | 1 => path.push('*'),
-            2..=4 if !captures.is_empty() => path.push_str(&format!("{{{}}}", random.of(captures))),
+            2..=4 if !captures.is_empty() => path.extend(["{", random.word(captures), "}"]),
             5 if random.below(8) == 0 => path.push_str("q%2fq"),
             6 if !captures.is_empty() && random.below(4) == 0 => {
-                path.push_str(&format!(".{{{}}}", random.of(captures)))
+                path.extend([".{", random.word(captures), "}"]);
             }
             _ => path.push_str(random.word(&["a", "b", "A"])),
         }
@@ -89,7 +94,7 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
 /// The same rules with a change: one that is small, so that most of both files is the same.
 fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
     let mut changed = rules.to_vec();
-    for _ in 0..1 + random.below(2) {
+    for _ in 0..=random.below(2) {
         let place = random.below(changed.len());
         match random.below(7) {
             0 => changed.push(rule(random)),

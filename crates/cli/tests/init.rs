@@ -1,6 +1,11 @@
 //! What `okta-policy init` writes for an API passes `check`, `test` and `cover`.
 
-#![expect(clippy::unwrap_used, reason = "a test helper that cannot continue must show where and stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test helper that cannot continue must show where and stop"
+)]
 
 use std::{
     fs,
@@ -130,7 +135,7 @@ paths:
     options: {}
 "#;
 
-const SMALL_RULES: &str = r##"# Starter rules for api.yaml, written by `okta-policy init`.
+const SMALL_RULES: &str = r#"# Starter rules for api.yaml, written by `okta-policy init`.
 # Each `*` is a path parameter of the API. A `*` is any characters, slashes included. If a value
 # must be the caller's own, capture it: add uid = "{uid}" to `when`, and write {uid} instead of
 # the `*`. These rules are for every API and stage of the function. See docs/rules.md.
@@ -187,9 +192,9 @@ routes = [
 #     OPTIONS /open
 #   a Cognito user pool:
 #     PUT /open
-"##;
+"#;
 
-const SMALL_TESTS: &str = r##"# Test cases for api.yaml, written by `okta-policy init --tests`.
+const SMALL_TESTS: &str = r#"# Test cases for api.yaml, written by `okta-policy init --tests`.
 # Run them with `okta-policy test`.
 
 [[case]]
@@ -243,7 +248,7 @@ reason  = "open in the API file; write here why it may be"
 finding = "open-operation"
 on      = "GET /open"
 reason  = "open in the API file; write here why it may be"
-"##;
+"#;
 
 #[test]
 fn rules_and_tests_of_a_small_api() {

@@ -2,7 +2,11 @@
 //! evaluation and by the independent IAM evaluator, and what it says to remove is needless.
 //! `OKTA_POLICY_FILES` is the number of files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot continue must show where and stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot continue must show where and stop"
+)]
 
 use std::{env, rc::Rc};
 
@@ -42,7 +46,7 @@ fn rule(random: &mut Random) -> String {
         ("when = { tenants = '{k}:{n}' }\n", true),
         ("when = { tenants = ['{n}:x', '{n}-x'] }\n", true),
     ]);
-    let routes: Vec<_> = (0..1 + random.below(3)).map(|_| format!("'{}'", route(random, has_capture))).collect();
+    let routes: Vec<_> = (0..=random.below(3)).map(|_| format!("'{}'", route(random, has_capture))).collect();
     format!("{head}\n{stage}{when}routes = [{}]\n", routes.join(", "))
 }
 
@@ -111,7 +115,7 @@ fn each_finding_holds() {
     let mut counts = LINTS.map(|lint| (lint, 0));
     let (mut removed, mut tried) = (0, 0);
     while tried < files {
-        let text = (0..1 + random.below(4)).map(|_| rule(&mut random)).collect::<Vec<_>>().join("\n");
+        let text = (0..=random.below(4)).map(|_| rule(&mut random)).collect::<Vec<_>>().join("\n");
         let Ok(rules) = Rules::parse(&text) else { continue };
         tried += 1;
         for finding in lint(&rules, &file(&text)) {

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-const API: &str = r#"openapi: 3.0.0
+const API: &str = r"openapi: 3.0.0
 components:
   securitySchemes:
     Okta: { type: apiKey, x-amazon-apigateway-authorizer: { type: token } }
@@ -24,7 +24,7 @@ paths:
   /open:
     get: {}
     put: { security: [{ Pool: [] }] }
-"#;
+";
 
 const RULES: &str = r#"[[allow]]
 routes = ["GET /apps", "GET /apps/*"]
@@ -141,5 +141,5 @@ fn a_missing_file_and_no_cases_are_refused() {
     fs::write(folder.join("policy.tests.toml"), "").unwrap();
     let (code, text, errors) = run(&folder, &[]);
     assert_eq!((code, text.as_str()), (Some(2), ""));
-    assert!(errors.starts_with("policy.tests.toml: "), "{errors}");
+    assert!(errors.starts_with("error[mistake]: there is no case; "), "{errors}");
 }
