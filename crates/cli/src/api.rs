@@ -192,8 +192,16 @@ impl Api {
             advice: Vec::new(),
             witness: None,
         };
-        let findings = self.notes.into_iter().map(note).collect();
-        Stop::Mistakes(Report { findings, summary: format!("{}: {expected}", self.file.name) })
+        let mut findings: Vec<_> = self.notes.into_iter().map(note).collect();
+        findings.push(Finding {
+            level: Level::Error,
+            kind: "mistake",
+            message: expected.to_owned(),
+            places: vec![Place::new(&self.file, 0..0)],
+            advice: Vec::new(),
+            witness: None,
+        });
+        Stop::Mistakes(Report { findings, summary: format!("{}: 1 error", self.file.name) })
     }
 }
 

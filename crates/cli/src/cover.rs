@@ -99,6 +99,10 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
         None => Vec::new(),
     };
+    if api.operations.iter().all(|operation| matches!(operation.access, Access::Other(_))) {
+        let reason = "no operation has this authorizer, which is of type token, so the rules have no effect";
+        return Err(format!("{}: {reason}", api.file.name).into());
+    }
     let target = Target { stage: arguments.stage.as_deref(), api: arguments.api_id.as_deref() };
     let (api_id, stage) = target.names();
     Stage::new(api_id, stage)?;
@@ -202,9 +206,13 @@ pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File
                 stale.push(Finding {
                     level: Level::Error,
                     kind: STALE_EXPECTED,
-                    message: format!("there is no finding `{}` on `{on}` any more", expected.finding),
+                    message: format!("there is no finding `{}` on `{on}`", expected.finding),
                     places: vec![Place::new(tests, span.clone())],
-                    advice: vec!["remove it".to_owned()],
+                    advice: vec![
+                        "remove it, or write the operation or the route as its file does; for reached-across-slash it \
+                         is the operation"
+                            .to_owned(),
+                    ],
                     witness: None,
                 });
             }
@@ -390,18 +398,22 @@ impl<'r> Coverage<'r> {
     fn across(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
         let mut found = Vec::new();
         for parts in written(&self.allow) {
+            if !parts.iter().any(|part| part.shape.has_star()) {
+                continue;
+            }
             for (operation, shapes) in operations {
                 if operation.access != Access::Authorizer {
                     continue;
                 }
                 let pairs = parts.iter().flat_map(|part| shapes.iter().map(move |shape| (*part, shape)));
-                let crossing = pairs.filter(|(part, shape)| part.shape.has_star() && part.shape.starts_like(shape));
+                let crossing = pairs.filter(|(part, shape)| part.shape.starts_like(shape));
                 let scene = crossing.filter(|(part, shape)| !self.is_meant(part, shape, operation)).find_map(
                     |(part, shape)| {
                         let is_granted = |scene: &Scene| {
                             self.leads_to(scene, operation)
                                 && scene.is_allowed(self.rules)
                                 && !scene.is_granted_at_its_place(self.rules)
+                                && !self.is_allowed_without_slash(scene)
                         };
                         let scene = self.search.common(&[part], &[shape], &is_granted)?;
                         Some((part, scene))
@@ -410,7 +422,7 @@ impl<'r> Coverage<'r> {
                 let Some((part, scene)) = scene else { continue };
                 let ((span, route), name) = (self.route(part), operation.name());
                 let is_empty = scene.shape().0.ends_with('/');
-                let how = if is_empty { "with nothing in place of its `*`" } else { "across a slash" };
+                let how = if is_empty { "by a slash at the end of the path" } else { "across a slash" };
                 let finding = Finding {
                     level: Level::Error,
                     kind: REACHED_ACROSS_SLASH,
@@ -419,16 +431,25 @@ impl<'r> Coverage<'r> {
                         Place::new(self.file, span),
                         Place { label: Some("this operation".to_owned()), ..operation.place.clone() },
                     ],
-                    advice: vec![format!(
-                        "if it is meant, grant `{}` in the same rule too, or expect it in policy.tests.toml",
-                        as_route(operation)
-                    )],
+                    advice: vec![
+                        "if it is meant, give the rule a route of its own for the operation, with the same captures, or \
+                         expect it in policy.tests.toml"
+                            .to_owned(),
+                        "if it is not meant, write routes for the paths that are, instead of the `*`".to_owned(),
+                    ],
                     witness: Some(scene.witness(&self.answer(&scene))),
                 };
                 found.push(Found { finding, on: name, operations: Vec::new() });
             }
         }
         found
+    }
+
+    /// Whether the token may make the same request without the slash at its end, which leads to the
+    /// same operation.
+    fn is_allowed_without_slash(&self, scene: &Scene) -> bool {
+        let without = scene.request_text().strip_suffix('/').and_then(|request| scene.with_request(request));
+        without.is_some_and(|scene| scene.is_allowed(self.rules))
     }
 
     /// Whether the route has the operation at its own place in the path, or whether each token that

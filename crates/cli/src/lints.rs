@@ -490,7 +490,7 @@ fn silenced(rules: &Rules, file: &Rc<File>, found: Vec<Found<'_>>) -> Vec<Findin
                 NEEDLESS_SILENCER,
                 &silencer.span,
                 message,
-                "remove it".to_owned(),
+                "remove it, or write it directly above the [[allow]] or [[deny]] of the rule".to_owned(),
             ));
         }
     }

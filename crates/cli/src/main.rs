@@ -63,16 +63,21 @@ fn main() -> ExitCode {
     let (text, code) = match command.run() {
         Ok((text, is_good)) => (text, if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Err(Stop::Mistakes(report)) if command.format() == Format::Text => {
-            eprintln!("{}", report.print(Format::Text));
+            writeln!(io::stderr(), "{}", report.print(Format::Text)).ok();
             return ExitCode::from(2);
         }
         Err(Stop::Mistakes(report)) => (report.print(command.format()), ExitCode::from(2)),
         Err(Stop::Unreadable(reason)) => {
-            eprintln!("{reason}");
+            writeln!(io::stderr(), "{reason}").ok();
             return ExitCode::from(2);
         }
     };
-    // The reader of a pipe may have ended.
-    writeln!(io::stdout(), "{text}").ok();
-    code
+    match writeln!(io::stdout(), "{text}") {
+        // The reader of a pipe has enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            writeln!(io::stderr(), "standard output cannot be written: {error}").ok();
+            ExitCode::from(2)
+        }
+        _ => code,
+    }
 }

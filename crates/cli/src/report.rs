@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, ops::Range, rc::Rc};
 
-use annotate_snippets::{AnnotationKind, Group, Level as Title, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -161,6 +161,18 @@ impl Report {
     }
 }
 
+/// The longest line that is shown, in bytes.
+const MAX_LINE: usize = 400;
+
+/// The whole lines with all of these parts.
+fn lines_of<'s>(file: &File, spans: impl Iterator<Item = &'s Range<usize>> + Clone) -> Range<usize> {
+    let first = spans.clone().map(|span| span.start).min().unwrap_or_default().min(file.text.len());
+    let last = spans.map(|span| span.end).max().unwrap_or_default().max(first).min(file.text.len());
+    let start = file.text.get(..first).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let end = file.text.get(last..).and_then(|after| after.find('\n')).map_or(file.text.len(), |at| last + at);
+    start..end
+}
+
 /// How many errors and warnings there are, in words. `None` if there is neither.
 #[must_use]
 pub fn count(findings: &[Finding]) -> Option<String> {
@@ -188,11 +200,23 @@ impl Finding {
         files.dedup();
         for file in files {
             let of_file = self.places.iter().enumerate().filter(|(_, place)| place.file == *file);
-            let marks = of_file.map(|(number, place)| {
+            let of_file: Vec<_> = of_file.collect();
+            let lines = lines_of(file, of_file.iter().map(|(_, place)| &place.span));
+            let shown = file.text.get(lines.clone()).unwrap_or_default();
+            let (line, column) = of_file.first().map_or((1, 1), |(_, place)| place.start());
+            // A file can be one line, such as JSON that a program wrote.
+            if shown.lines().any(|line| line.len() > MAX_LINE) {
+                group = group.element(Origin::path(file.name.as_str()).line(line).char_column(column));
+                continue;
+            }
+            let marks = of_file.into_iter().map(|(number, place)| {
                 let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-                kind.span(place.span.clone()).label(place.label.as_deref())
+                let span = place.span.start - lines.start..place.span.end.max(place.span.start) - lines.start;
+                kind.span(span).label(place.label.as_deref())
             });
-            group = group.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotations(marks));
+            let line_start = 1 + file.text.get(..lines.start).unwrap_or_default().matches('\n').count();
+            let snippet = Snippet::source(shown).path(file.name.as_str()).line_start(line_start);
+            group = group.element(snippet.annotations(marks));
         }
         if let Some(witness) = &self.witness {
             group = group.element(Title::NOTE.message(witness.text()));

@@ -54,7 +54,7 @@ fn rules_for_apis_of_other_people_pass_every_command() {
             "dialogporten.json",
             4,
             &[
-                "`GET /api/v1/serviceowner/dialogs/*` reaches `GET /api/v1/serviceowner/dialogs` with nothing in place of its `*`",
+                "`GET /api/v1/serviceowner/dialogs/*` reaches `GET /api/v1/serviceowner/dialogs` by a slash at the end of the path",
             ],
         ),
         ("podman.yaml", 1, &[]),

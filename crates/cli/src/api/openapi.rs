@@ -273,9 +273,9 @@ impl<'a> Reader<'a> {
             if items.iter().all(is_list) && matches!(scopes.value, Value::List(_)) {
                 return items.iter().map(|item| texts(item)).collect();
             }
-            let message = "`x-okta-scopes` is not read; expected a list of scopes that are all needed, or a list of such \
-                           lists, of which one is enough";
-            builder.note(self.file, &scopes.span, message);
+            let message = "`x-okta-scopes` is no list of scopes that are all needed, such as [orders:read], and no list of \
+                           such lists, of which one is enough; leave it out if any valid token may call the operation";
+            builder.mistake.get_or_insert_with(|| (message.to_owned(), Place::new(self.file, scopes.span.clone())));
         }
         let security = operation.entry("security").or_else(|| self.root.entry("security"));
         let mut alternatives: Vec<Vec<String>> = Vec::new();

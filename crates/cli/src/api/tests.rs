@@ -342,13 +342,15 @@ fn what_is_no_api_is_refused_with_the_reason() {
         (
             "a.yml",
             "openapi: 3.0.1\npaths: {}\n".to_owned(),
-            "a.yml: the document has no operation of a REST API; expected",
+            "::error title=mistake,file=a.yml,line=1,endLine=1,col=1,endColumn=1::the document has no operation of a REST \
+             API; expected",
         ),
         (
             "a.yml",
             "Resources:\n  A: { Type: AWS::Serverless::HttpApi }\n".to_owned(),
             "::notice title=unseen,file=a.yml,line=2,endLine=2,col=3,endColumn=4::this is no REST API, and only REST APIs have TOKEN \
-             authorizers; it is not read\na.yml: the template has no operation of a REST API that can be seen; expected",
+             authorizers; it is not read\n::error title=mistake,file=a.yml,line=1,endLine=1,col=1,endColumn=1::the \
+             template has no operation of a REST API that can be seen; expected",
         ),
     ];
     for (name, text, expected) in cases {
