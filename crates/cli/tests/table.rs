@@ -123,7 +123,11 @@ fn a_committed_table_is_checked() {
     let cases = [
         (stale.clone(), " --> access.md:8:1\n", "the line must be: | `GET /open` | open | open | open |\n"),
         (crlf(&stale), " --> access.md:8:1\n", "the line must be: | `GET /open` | open | open | open |\n"),
-        (start, " --> access.md:5:1\n", "the line must be: | `GET /apps` | allowed | denied by the rule \"no secrets\" |"),
+        (
+            start,
+            " --> access.md:5:1\n",
+            "the line must be: | `GET /apps` | allowed | denied by the rule \"no secrets\" |",
+        ),
         (format!("{TABLE}more\n"), " --> access.md:12:1\n", "the line must be: (none)\n"),
     ];
     for (text, place, line) in cases {
