@@ -542,9 +542,3 @@ fn comparable(text: &str) -> String {
     let segment = |segment: &str| if segment.contains('{') { "*".to_owned() } else { segment.to_owned() };
     text.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
-
-/// An operation as a route with `*`.
-#[must_use]
-pub fn as_route(operation: &Operation) -> String {
-    comparable(&operation.name())
-}
