@@ -5,7 +5,10 @@
 //! with the same values in the second's route. This is a proof from the text of the rules: if it
 //! fails, the second can still hold for the same tokens, but that is not shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use okta_authorizer_policy::{
     ClaimName, Effect, Match, Pattern, Piece, Route, RoutePiece, Rule, Rules, Test, spellings,
@@ -15,6 +18,10 @@ use crate::shape::{STAR, Shape, capture};
 
 /// The most parts into which the lists of one rule are split. A longer product stays in lists.
 const MAX_SPLIT: usize = 64;
+
+/// The most pairs of needs that a proof tries. Several values that must all match can be paired in
+/// very many ways.
+const MAX_STEPS: usize = 10_000;
 
 /// The longest list of APIs or stages that is split.
 const MAX_NAMES: usize = 8;
@@ -171,13 +178,14 @@ impl<'r> Part<'r> {
     pub fn is_within(&self, wide: &Self) -> bool {
         self.shape.0.as_bytes().starts_with(wide.shape.literal_start())
             && self.is_at_most_at(wide)
-            && self.implies(wide, &wide.needs, &Terms::new(), &|terms| self.is_covered(wide, terms))
+            && self
+                .implies(wide, &wide.needs, &Terms::new(), &Cell::new(MAX_STEPS), &|terms| self.is_covered(wide, terms))
     }
 
     /// Whether each token that has a way for this part has one for `wide`, whatever they grant.
     #[must_use]
     pub fn has_way_of(&self, wide: &Self) -> bool {
-        self.is_at_most_at(wide) && self.implies(wide, &wide.needs, &Terms::new(), &|_| true)
+        self.is_at_most_at(wide) && self.implies(wide, &wide.needs, &Terms::new(), &Cell::new(MAX_STEPS), &|_| true)
     }
 
     /// How strict the path guard of a policy with this route is at least: without a `*`, with one at
@@ -212,7 +220,16 @@ impl<'r> Part<'r> {
     }
 
     /// Whether these needs of `wide` are met if ours are, so that `accept` takes the terms.
-    fn implies(&self, wide: &Self, needs: &[Need<'r>], terms: &Terms<'r>, accept: &dyn Fn(&Terms<'r>) -> bool) -> bool {
+    fn implies(
+        &self,
+        wide: &Self,
+        needs: &[Need<'r>],
+        terms: &Terms<'r>,
+        steps: &Cell<usize>,
+        accept: &dyn Fn(&Terms<'r>) -> bool,
+    ) -> bool {
+        let Some(left) = steps.get().checked_sub(1) else { return false };
+        steps.set(left);
         let Some((need, rest)) = needs.split_first() else { return accept(terms) };
         let of_claim = self.needs.iter().filter(|own| own.claim == need.claim);
         if matches!(need.test, NeedTest::Present(false)) || matches!(need.test, NeedTest::Present(true)) {
@@ -222,11 +239,11 @@ impl<'r> Part<'r> {
                 (_, NeedTest::Present(wanted)) => *wanted,
                 _ => false,
             });
-            return is_met && self.implies(wide, rest, terms, accept);
+            return is_met && self.implies(wide, rest, terms, steps, accept);
         }
         of_claim.into_iter().any(|own| {
             let more = self.terms(own, wide, need, terms);
-            more.is_some_and(|terms| self.implies(wide, rest, &terms, accept))
+            more.is_some_and(|terms| self.implies(wide, rest, &terms, steps, accept))
         })
     }
 
