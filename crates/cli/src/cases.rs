@@ -13,7 +13,7 @@ use std::{
 
 use clap::Args;
 use okta_authorizer_policy::{
-    Effect, Failed, MethodArn, PolicyOptions, Rule, RuleEvaluation, RuleName, Rules, Verdict,
+    Effect, Failed, MethodArn, PolicyOptions, Rule, RuleEvaluation, RuleName, Rules, Verdict, covers,
 };
 
 use crate::{
@@ -302,7 +302,7 @@ impl<'j> Judge<'j> {
         }
         let is_named = |resource: &String| {
             let mut named = case.requests.iter().filter(|request| request.is_allowed);
-            named.any(|request| why::covers(resource, request.arn.method_and_path()))
+            named.any(|request| covers(resource, request.arn.method_and_path()))
         };
         let mut evaluations = self.rules.evaluate(&case.claims, &root);
         evaluations.retain(|evaluation| evaluation.effect() == Effect::Allow && evaluation.failed.is_none());
@@ -311,8 +311,9 @@ impl<'j> Judge<'j> {
             let Some(rule) = why::rule(self.rules, evaluation.name()) else { continue };
             for (number, span) in rule.route_spans.iter().enumerate() {
                 let routes = rule.routes.iter().filter(|route| route.written() == number);
-                let resources = routes
-                    .flat_map(|route| evaluation.bindings.iter().flat_map(|bindings| why::resources(route, bindings)));
+                let resources = routes.flat_map(|route| {
+                    evaluation.bindings.iter().flat_map(|bindings| evaluation.resources_of(route, bindings))
+                });
                 let mut others = resources.filter(|resource| !is_named(resource));
                 let Some(request) = others.find_map(|resource| self.allowed_request(case, &resource)) else { continue };
                 let name = request::rule_text(&rule.name);

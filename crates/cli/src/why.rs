@@ -1,8 +1,8 @@
 //! Why a rule does not apply to a token or to a request, and why it cannot use a value.
 
 use okta_authorizer_policy::{
-    Bindings, ClaimSet, Condition, Failed, Match, Piece, Route, RoutePiece, Rule, RuleEvaluation, RuleName, Rules,
-    Test, UnusableReason, UnusableValue, spellings,
+    ClaimSet, Condition, Failed, Match, Piece, Route, RoutePiece, Rule, RuleEvaluation, RuleName, Rules, Test,
+    UnusableReason, UnusableValue, covers, spellings,
 };
 use serde_json::Value;
 
@@ -127,61 +127,11 @@ pub fn could_cover(route: &Route, method_and_path: &str) -> bool {
     covers(&route.pieces().iter().map(piece).collect::<String>(), method_and_path)
 }
 
-/// The route with these values for its captures, in all spellings: each is `METHOD/path`.
-pub fn resources(route: &Route, bindings: &Bindings<'_>) -> Vec<String> {
-    let mut texts = vec![String::new()];
-    for piece in route.pieces() {
-        let ends = match piece {
-            RoutePiece::Literal(text) => vec![text.clone()],
-            RoutePiece::Capture(index) => bindings.get(*index).map(|(_, value)| spellings(value)).unwrap_or_default(),
-        };
-        let with_ends = |text: &String| ends.iter().map(|end| format!("{text}{end}")).collect::<Vec<_>>();
-        texts = texts.iter().flat_map(with_ends).collect();
-    }
-    texts
-}
-
 /// The routes of a rule that cover `METHOD/path`, as the claims match.
 pub fn covering<'r>(rule: &'r Rule, evaluation: &RuleEvaluation<'_>, method_and_path: &str) -> Vec<&'r Route> {
-    let is_covered = |bindings| {
-        move |route: &Route| resources(route, bindings).iter().any(|resource| covers(resource, method_and_path))
+    let is_covered = |route: &&Route| {
+        let mut resources = evaluation.bindings.iter().flat_map(|bindings| evaluation.resources_of(route, bindings));
+        could_cover(route, method_and_path) && resources.any(|resource| covers(&resource, method_and_path))
     };
-    let could_cover = rule.routes.iter().filter(|route| could_cover(route, method_and_path));
-    could_cover.filter(|route| evaluation.bindings.iter().any(|bindings| is_covered(bindings)(route))).collect()
-}
-
-/// Whether a resource covers a text: each `*` is any characters.
-pub fn covers(resource: &str, text: &str) -> bool {
-    let mut parts = resource.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(last) = parts.next_back() else { return text == first };
-    let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
-    // Each part as far left as possible, so that the most is left for the next ones.
-    for part in parts {
-        let Some((_, after)) = rest.split_once(part) else { return false };
-        rest = after;
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_is_any_characters() {
-        for (resource, text, expected) in [
-            ("GET/a", "GET/a", true),
-            ("GET/a", "GET/a/", false),
-            ("GET/*", "GET/", true),
-            ("GET/*", "GET", false),
-            ("GET/*/x/*", "GET/a/b/x/", true),
-            ("GET/*/x/*", "GET/x/", false),
-            ("GET/*/a/*/a", "GET/1/a/2/a", true),
-            ("GET/*/a/*/a", "GET/1/a", false),
-            ("GET/a*a", "GET/a", false),
-        ] {
-            assert_eq!(covers(resource, text), expected, "{resource} {text}");
-        }
-    }
+    rule.routes.iter().filter(is_covered).collect()
 }

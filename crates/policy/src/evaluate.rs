@@ -479,13 +479,16 @@ impl RuleEvaluation<'_> {
 
     /// The rule's routes with these bindings, each as `{METHOD}/{path}`.
     pub fn resources<'b>(&'b self, bindings: &'b Bindings<'_>) -> impl Iterator<Item = String> {
+        self.rule.routes.iter().flat_map(|route| self.resources_of(route, bindings))
+    }
+
+    /// The same for one of the rule's routes.
+    pub fn resources_of<'b>(&'b self, route: &'b Route, bindings: &'b Bindings<'_>) -> impl Iterator<Item = String> {
         let value = |index| value_at(bindings, index);
-        self.rule.routes.iter().flat_map(move |route| {
-            (0..route.spelling_count(value)).map(move |number| {
-                let mut resource = String::new();
-                route.write_spelling(&mut resource, number, value);
-                resource
-            })
+        (0..route.spelling_count(value)).map(move |number| {
+            let mut resource = String::new();
+            route.write_spelling(&mut resource, number, value);
+            resource
         })
     }
 

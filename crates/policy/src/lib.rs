@@ -30,3 +30,4 @@ pub use path_guard::can_be_guarded;
 pub use pattern::{Match, Pattern, Piece};
 pub use route::{Route, RoutePiece, spellings};
 pub use rules::{Condition, Effect, Rule, RuleName, Rules, RulesError, RulesErrors, Test, Use};
+pub use wildcard::covers;

@@ -68,8 +68,9 @@ impl<'t> Asked<'t> {
     }
 }
 
-/// Whether a resource without `?` matches.
-fn covers(resource: &str, text: &str) -> bool {
+/// Whether a resource without `?` matches: each `*` is any characters.
+#[must_use]
+pub fn covers(resource: &str, text: &str) -> bool {
     let mut parts = resource.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(last) = parts.next_back() else { return text == first };
