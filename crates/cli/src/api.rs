@@ -1,6 +1,6 @@
 //! The operations of an API: an OpenAPI document, or a SAM or CloudFormation template.
 
-use std::{cmp::Ordering, collections::HashMap, ops::Range, path::Path, rc::Rc};
+use std::{cmp::Ordering, collections::HashMap, ops::Range, path::Path, ptr, rc::Rc};
 
 use clap::ValueEnum;
 
@@ -116,8 +116,7 @@ pub enum BasePath {
 /// # Errors
 /// If it cannot be read, or has no operation of a REST API.
 pub fn read(path: &Path, base_path: BasePath) -> Result<Api, Stop> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&files::read(path)?, base_path, &|name| files::read(&folder.join(name)).ok())
+    parse(&files::read(path)?, base_path, &|name| files::read(&files::next_to(path, name)).ok())
 }
 
 /// The operations of a file. `load` gives a file that a template names.
@@ -174,6 +173,12 @@ impl Api {
     pub fn operation_of(&self, method_and_path: &str) -> Option<&Operation> {
         let (method, path) = method_and_path.split_at(method_and_path.find('/')?);
         self.operation_for(method, path)
+    }
+
+    /// Whether API Gateway sends this `{METHOD}/{path}` to this operation of the API.
+    #[must_use]
+    pub fn leads_to(&self, request: &str, operation: &Operation) -> bool {
+        self.operation_of(request).is_some_and(|other| ptr::eq(other, operation))
     }
 
     /// Why there is no operation.

@@ -2,14 +2,7 @@
 
 mod read;
 
-use std::{
-    collections::BTreeSet,
-    ops::Range,
-    path::{Path, PathBuf},
-    ptr,
-    rc::Rc,
-    slice,
-};
+use std::{collections::BTreeSet, ops::Range, path::PathBuf, ptr, rc::Rc, slice};
 
 use clap::Args;
 use okta_authorizer_policy::{
@@ -78,7 +71,7 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let in_folder = || arguments.tests.parent().unwrap_or(Path::new("")).join(DEFAULT_RULES);
+    let in_folder = || files::next_to(&arguments.tests, DEFAULT_RULES);
     let rules = files::rules(&arguments.rules.clone().unwrap_or_else(in_folder));
     let tests = read(&files::read(&arguments.tests)?);
     let (rules, file, tests) = match (rules, tests) {

@@ -1,11 +1,6 @@
 //! `okta-policy cover`: whether the rules and the API belong together.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{collections::BTreeSet, ops::Range, path::PathBuf, rc::Rc};
 
 use clap::Args;
 use okta_authorizer_policy::{Effect, Rules};
@@ -15,7 +10,7 @@ use crate::{
     arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
     cases::{self, Expected},
     files::{self, Stop},
-    meaning::{Part, parts},
+    meaning::{Part, by_written, parts},
     report::{File, Finding, Level, Place, Report, Witness, count},
     request::{self, DEFAULT_API, DEFAULT_STAGE, Stage},
     shape::{FILLERS, SEGMENT, SEGMENTS, Shape, common},
@@ -92,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let tests = if let Some(tests) = &arguments.tests {
         Some(files::read(tests)?)
     } else {
-        let next_to_rules = arguments.rules.file.parent().unwrap_or(Path::new("")).join(DEFAULT_TESTS);
+        let next_to_rules = files::next_to(&arguments.rules.file, DEFAULT_TESTS);
         next_to_rules.exists().then(|| files::read(&next_to_rules)).transpose()?
     };
     let expected = match &tests {
@@ -246,26 +241,21 @@ type Shaped<'a> = (&'a Operation, Vec<Shape>);
 
 impl<'r> Coverage<'r> {
     fn route(&self, part: &Part<'_>) -> (Range<usize>, String) {
-        let span = part.rule.route_spans.get(part.route.written()).cloned().unwrap_or_default();
-        let text = self.file.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
-        (span, text)
+        (part.span(), self.file.string(part.span()).to_owned())
     }
 
     /// Whether API Gateway sends the request to this operation.
     fn leads_to(&self, scene: &Scene, operation: &Operation) -> bool {
-        let shape = scene.shape();
-        self.api.operation_of(&shape.0).is_some_and(|other| std::ptr::eq(other, operation))
+        self.api.leads_to(&scene.shape().0, operation)
     }
 
     /// Whether API Gateway sends a request to this route to this operation.
     fn reaches(&self, route: &Shape, (operation, shapes): &Shaped<'_>) -> bool {
-        let leads_here =
-            |request: &str| self.api.operation_of(request).is_some_and(|other| std::ptr::eq(other, *operation));
         shapes.iter().filter(|shape| shape.starts_like(route)).any(|shape| {
             FILLERS
                 .iter()
                 .filter_map(|filler| common(&[route, shape], *filler))
-                .any(|common| leads_here(&common.request))
+                .any(|common| self.api.leads_to(&common.request, operation))
         })
     }
 
@@ -353,10 +343,7 @@ impl<'r> Coverage<'r> {
     /// A request that leads to this operation.
     fn request_to(&self, operation: &Operation, shapes: &[Shape]) -> Option<String> {
         let of_shape = |shape: &Shape| FILLERS.map(|filler| shape.request(&filler.to_string(), |_| String::new()));
-        let leads_here = |request: &String| {
-            let other = self.api.operation_of(&request.replacen(' ', "", 1));
-            other.is_some_and(|other| std::ptr::eq(other, operation))
-        };
+        let leads_here = |request: &String| self.api.leads_to(&request.replacen(' ', "", 1), operation);
         shapes.iter().flat_map(of_shape).find(leads_here)
     }
 
@@ -368,7 +355,7 @@ impl<'r> Coverage<'r> {
             operations.iter().any(|operation| self.reaches(&route, operation))
         };
         let mut found = Vec::new();
-        for parts in written(&self.allow).into_iter().chain(written(&self.deny)) {
+        for parts in by_written(&self.allow).into_iter().chain(by_written(&self.deny)) {
             let Some(part) = parts.first().filter(|_| !parts.iter().any(|part| reaches(part))) else { continue };
             let (span, route) = self.route(part);
             let does = if part.rule.name.effect == Effect::Allow { "granted" } else { "denied" };
@@ -397,7 +384,7 @@ impl<'r> Coverage<'r> {
     /// nothing in it.
     fn across(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
         let mut found = Vec::new();
-        for parts in written(&self.allow) {
+        for parts in by_written(&self.allow) {
             if !parts.iter().any(|part| part.shape.has_star()) {
                 continue;
             }
@@ -455,8 +442,7 @@ impl<'r> Coverage<'r> {
     /// Whether the route has the operation at its own place in the path, or whether each token that
     /// has the route has another one for the operation.
     fn is_meant(&self, part: &Part<'r>, shape: &Shape, operation: &Operation) -> bool {
-        let method = shape.0.split('/').next();
-        let own: Vec<_> = Shape::of(operation).into_iter().filter(|own| own.0.split('/').next() == method).collect();
+        let own: Vec<_> = Shape::of(operation).into_iter().filter(|own| own.method() == shape.method()).collect();
         let at_its_place = part.shape.one_segment();
         if own.iter().any(|own| common(&[&at_its_place, own], 'x').is_some()) {
             return true;
@@ -488,7 +474,7 @@ impl<'r> Coverage<'r> {
     /// What each `*` reaches.
     fn reach(&self, operations: &[Shaped<'_>]) -> Vec<Found> {
         let mut found = Vec::new();
-        for parts in written(&self.allow) {
+        for parts in by_written(&self.allow) {
             let Some(part) = parts.first().filter(|part| part.shape.has_star()) else { continue };
             let is_reached = |shaped: &&Shaped<'_>| {
                 shaped.0.access == Access::Authorizer && parts.iter().any(|part| self.reaches(&part.shape, shaped))
@@ -526,15 +512,6 @@ fn on_operation(kind: &'static str, operation: &Operation, message: String) -> F
         witness: None,
     };
     Found { finding, on: operation.name(), operations: Vec::new() }
-}
-
-/// The parts of each string of `routes`.
-fn written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Vec<&'p Part<'r>>> {
-    let mut written: BTreeMap<(u32, usize), Vec<&Part<'r>>> = BTreeMap::new();
-    for part in parts {
-        written.entry((part.rule.name.line, part.route.written())).or_default().push(part);
-    }
-    written.into_values().collect()
 }
 
 /// `METHOD /path` with `*` for each open segment.

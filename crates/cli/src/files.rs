@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
@@ -32,6 +32,12 @@ impl From<String> for Stop {
 /// If it cannot be read.
 pub fn read(path: &Path) -> Result<Rc<File>, Stop> {
     text(&path.display().to_string(), fs::read(path))
+}
+
+/// The path of a file in the folder of another one.
+#[must_use]
+pub fn next_to(path: &Path, name: &str) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(name)
 }
 
 /// Standard input.

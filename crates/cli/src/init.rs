@@ -1,6 +1,6 @@
 //! `okta-policy init`: starter rules for an API.
 
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf, ptr, rc::Rc};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf, rc::Rc};
 
 use clap::Args;
 use okta_authorizer_policy::Rules;
@@ -211,9 +211,7 @@ fn weaker(api: &Api, grant: &Grant<'_>, operation: &Operation, method: &str) -> 
         let mut pairs = pairs.filter(|(route, shape)| route.has_star() && route.starts_like(shape));
         let request = pairs.find_map(|(route, shape)| {
             let request = shape::common(&[route, shape], 'x')?.request;
-            let (method, path) = request.split_at_checked(request.find('/')?)?;
-            let leads_there = api.operation_for(method, path).is_some_and(|found| ptr::eq(found, other));
-            leads_there.then_some(request)
+            api.leads_to(&request, other).then_some(request)
         })?;
         let how = if request.ends_with('/') { ", with a slash at the end" } else { "" };
         Some(format!("{}{how}", other.name()))

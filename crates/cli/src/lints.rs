@@ -1,16 +1,12 @@
 //! What is probably wrong in rules that have no mistake. Each finding has a token and a request that
 //! prove it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    rc::Rc,
-};
+use std::{collections::BTreeSet, ops::Range, rc::Rc};
 
 use okta_authorizer_policy::{Effect, Rule, Rules, Verdict};
 
 use crate::{
-    meaning::{Part, parts},
+    meaning::{Part, by_written, parts},
     report::{File, Finding, Level, Place},
     request,
     shape::{STAR, Shape, capture_index},
@@ -54,7 +50,7 @@ pub const LINTS: [&str; 8] = [
 pub fn lint(rules: &Rules, file: &Rc<File>) -> Vec<Finding> {
     let linter = Linter { rules, file, search: Search::new(&[(rules, &file.text)]) };
     let (allow, deny) = (parts(rules, Effect::Allow), parts(rules, Effect::Deny));
-    let (allow, deny) = (by_written(&allow), by_written(&deny));
+    let (allow, deny) = (all_written(&allow), all_written(&deny));
     let mut findings = linter.needless(&allow);
     findings.extend(linter.needless(&deny));
     findings.extend(linter.overridden(&allow, &deny));
@@ -117,14 +113,12 @@ impl<'r> Written<'_, 'r> {
     }
 }
 
-fn by_written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Written<'p, 'r>> {
-    let mut written: BTreeMap<(u32, usize), Written<'p, 'r>> = BTreeMap::new();
-    for part in parts {
-        let number = part.route.written();
-        let new = || Written { rule: part.rule, number, parts: Vec::new() };
-        written.entry((part.rule.name.line, number)).or_insert_with(new).parts.push(part);
-    }
-    written.into_values().collect()
+fn all_written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Written<'p, 'r>> {
+    let written = |parts: Vec<&'p Part<'r>>| {
+        let first = parts.first()?;
+        Some(Written { rule: first.rule, number: first.route.written(), parts })
+    };
+    by_written(parts).into_iter().filter_map(written).collect()
 }
 
 /// A finding and the rule at which it can be silenced.
@@ -138,8 +132,7 @@ struct Linter<'r> {
 
 impl<'r> Linter<'r> {
     fn text(&self, written: &Written<'_, 'r>) -> String {
-        let text = self.file.text.get(written.span()).unwrap_or_default();
-        text.trim_matches(['"', '\'']).to_owned()
+        self.file.string(written.span()).to_owned()
     }
 
     fn finding(

@@ -8,6 +8,7 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
 };
 
 use okta_authorizer_policy::{
@@ -161,7 +162,23 @@ fn shape(route: &Route) -> Shape {
     Shape(text)
 }
 
+/// The same parts, those of each string of `routes` together, in the order of the file.
+#[must_use]
+pub fn by_written<'p, 'r>(parts: &'p [Part<'r>]) -> Vec<Vec<&'p Part<'r>>> {
+    let mut written: BTreeMap<(u32, usize), Vec<&Part<'r>>> = BTreeMap::new();
+    for part in parts {
+        written.entry((part.rule.name.line, part.route.written())).or_default().push(part);
+    }
+    written.into_values().collect()
+}
+
 impl<'r> Part<'r> {
+    /// The place of its string in `routes`.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.rule.route_spans.get(self.route.written()).cloned().unwrap_or_default()
+    }
+
     /// The name of a capture of the route.
     #[must_use]
     pub fn capture_name(&self, index: usize) -> &'r str {

@@ -1,13 +1,14 @@
 //! What a token may call of an operation.
 
-use std::{collections::BTreeSet, ptr};
+use std::collections::BTreeSet;
 
-use okta_authorizer_policy::{ClaimSet, MAX_RESOURCE, PolicyOptions, Resources, Rules, Verdict, render};
+use okta_authorizer_policy::{ClaimSet, MAX_RESOURCE, Resources, Rules, Verdict, render};
 
 use crate::{
     api::{Api, Operation},
     request::Stage,
     shape::{STAR, Shape, common},
+    witness::OPTIONS,
 };
 
 /// What a token may call of one method of an operation.
@@ -31,13 +32,10 @@ pub fn reach(
     claims: &ClaimSet,
     stage: &Stage,
 ) -> Option<Reach> {
-    let of_method = |shape: &Shape| shape.0.split('/').next() == Some(method);
-    let shapes: Vec<_> = Shape::of(operation).into_iter().filter(of_method).collect();
-    let leads_here = |path: &str| api.operation_for(method, path).is_some_and(|other| ptr::eq(other, operation));
+    let shapes: Vec<_> = Shape::of(operation).into_iter().filter(|shape| shape.method() == method).collect();
     let verdict = |request: &str| {
         let arn = stage.arn(request)?;
-        let options = PolicyOptions { max_bytes: 1_048_576, path_guard: true };
-        Some(render(&rules.grants(claims, &arn), &arn, options).verdict)
+        Some(render(&rules.grants(claims, &arn), &arn, OPTIONS).verdict)
     };
     let any = shapes.first()?.request("any-value", |_| String::new());
     let grants = rules.grants(claims, &stage.arn(&any)?);
@@ -48,7 +46,8 @@ pub fn reach(
             let requests = shapes.iter().filter_map(|shape| common(&[&route, shape], 'x'));
             let mut requests = requests.map(|common| common.request.replacen('/', " /", 1));
             let is_good = |request: &String| {
-                leads_here(path_of(request)) && verdict(request).is_some_and(|verdict| is_wanted(&verdict))
+                api.leads_to(&request.replacen(' ', "", 1), operation)
+                    && verdict(request).is_some_and(|verdict| is_wanted(&verdict))
             };
             let Some(request) = requests.find(is_good) else { continue };
             // A `*` with nothing in its place, or with a slash, is shown as the request.

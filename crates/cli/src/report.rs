@@ -28,6 +28,14 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// The text of a TOML string that is here, without its quotes.
+    #[must_use]
+    pub fn string(&self, span: Range<usize>) -> &str {
+        self.text.get(span).unwrap_or_default().trim_matches(['"', '\''])
+    }
+}
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

@@ -89,6 +89,12 @@ impl Shape {
         shapes
     }
 
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
     /// Whether each request of `other` is in this shape. The captures of both are the same values.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -1,9 +1,6 @@
 //! `okta-policy table`: who may call what, as a table in Markdown.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use okta_authorizer_policy::{Rules, Verdict};
@@ -49,7 +46,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     let (rules, _) = files::rules(&arguments.rules.file)?;
     let api = api::read(&arguments.api, arguments.base_path)?;
-    let beside = || arguments.rules.file.parent().unwrap_or(Path::new("")).join(DEFAULT_TESTS);
+    let beside = || files::next_to(&arguments.rules.file, DEFAULT_TESTS);
     let tests = files::read(&arguments.tests.clone().unwrap_or_else(beside))?;
     let cases = cases::read(&tests).map_err(Stop::Mistakes)?.cases;
     let text = table(&rules, &api, &cases);

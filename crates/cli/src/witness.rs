@@ -20,7 +20,7 @@ use crate::{
 
 /// How the Lambda makes policies, without a bound on their size, because a bound is about the number
 /// of a token's values and not about the rules.
-const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 1_048_576, path_guard: true };
+pub const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 1_048_576, path_guard: true };
 
 /// A token and a request.
 #[derive(Debug)]
