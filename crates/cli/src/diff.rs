@@ -134,9 +134,7 @@ impl<'r> Side<'r> {
     }
 
     fn route(&self, part: &Part<'_>) -> (Range<usize>, String) {
-        let span = part.rule.route_spans.get(part.route.written()).cloned().unwrap_or_default();
-        let text = self.file.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
-        (span, text)
+        (part.span(), self.file.string(part.span()).to_owned())
     }
 }
 
@@ -176,8 +174,7 @@ impl<'c, 'r> Comparison<'c, 'r> {
 
     /// Notes a difference. A proof is kept instead of "cannot tell".
     fn note(&mut self, part: &'c Part<'r>, reason: Reason, proof: Proof) {
-        let start = part.rule.route_spans.get(part.route.written()).map_or(0, |span| span.start);
-        let entry = self.found.entry((start, reason)).or_insert((part, None));
+        let entry = self.found.entry((part.span().start, reason)).or_insert((part, None));
         if entry.1.is_none() && proof.is_some() {
             *entry = (part, proof);
         }
@@ -238,9 +235,8 @@ impl<'c, 'r> Comparison<'c, 'r> {
             if after.deny.iter().any(|other| granted.is_within(other)) {
                 continue;
             }
-            let all = [Vec::new()];
             let operations: Vec<Vec<&Shape>> = match self.operations {
-                None => all.to_vec(),
+                None => vec![Vec::new()],
                 Some(operations) => operations.iter().map(|operation| vec![operation]).collect(),
             };
             for others in operations {
@@ -262,8 +258,8 @@ impl<'c, 'r> Comparison<'c, 'r> {
         if self.found.contains_key(&(start, Reason::NotDeniedUnreadable)) {
             return;
         }
-        let claims: Vec<_> = denied.values().into_iter().map(|need| need.claim.clone()).collect();
-        let claims: Vec<_> = claims.into_iter().filter(can_be_unreadable).collect();
+        let claims = denied.values().into_iter().map(|need| need.claim.clone());
+        let claims: Vec<_> = claims.filter(can_be_unreadable).collect();
         let is_captured = denied.values().iter().any(|need| matches!(need.test, NeedTest::Captured(_)));
         let mut is_possible = false;
         // A denial without one of the conditions, that is of all that the route grants.
@@ -374,11 +370,10 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 (None, false) => CANNOT_TELL_LOSS,
             };
             let message = if proof.is_none() { format!("cannot tell whether {message}") } else { message };
-            let advice = if proof.is_none() {
-                vec!["no token and request were found that show it, and it is not proven that there is none; it counts as a gain".to_owned()]
-            } else {
-                Vec::new()
-            };
+            let advice = proof.is_none().then(|| {
+                let counts = if is_gain { "; it counts as a gain" } else { "" };
+                format!("no token and request were found that show it, and it is not proven that there is none{counts}")
+            });
             let answer = if is_gain { "was 403, is 200" } else { "was 200, is 403" };
             let witness = proof.map(|scene| scene.witness(answer));
             let (advice, places) = (advice.into_iter().collect(), vec![Place::new(side.file, span)]);
