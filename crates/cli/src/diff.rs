@@ -346,20 +346,20 @@ impl<'c, 'r> Comparison<'c, 'r> {
                 (Reason::NotDenied, false) => format!("{rule} now denies `{route}` to tokens that could call it"),
                 (Reason::NotDeniedUnreadable, true) => {
                     format!(
-                        "{rule} denied everything to tokens with a value that it cannot use, and they can call something now"
+                        "{rule} denied everything to a token with a claim that it cannot use, and such a token can call something now"
                     )
                 }
                 (Reason::NotDeniedUnreadable, false) => {
-                    format!("{rule} now denies everything to tokens with a value that it cannot use")
+                    format!("{rule} now denies everything to a token with a claim that it cannot use")
                 }
                 (Reason::LessGuarded, true) => {
                     format!(
-                        "{rule} granted `{route}`; without its `*`, the path guard of the same tokens lets more paths through"
+                        "{rule} no longer grants `{route}` to some tokens, so the path guard refuses fewer paths of their other routes"
                     )
                 }
                 (Reason::LessGuarded, false) => {
                     format!(
-                        "{rule} grants `{route}`; with its `*`, the path guard of the same tokens refuses more paths"
+                        "{rule} now grants `{route}` to some tokens, so the path guard refuses more paths of their other routes"
                     )
                 }
             };

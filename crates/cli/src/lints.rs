@@ -372,7 +372,7 @@ impl<'r> Linter<'r> {
             let message = format!("the `*` inside of `{text}` is any characters, slashes included");
             let (rule, mut finding) = self.finding(INNER_WILDCARD, written, message, Some(&scene));
             finding.advice = vec![
-                "if the segment is the caller's own, write a capture; IAM has nothing for one segment".to_owned(),
+                "if the segment is the caller's own, write a capture; IAM cannot limit a `*` to one segment".to_owned(),
                 format!("if it is meant, write above the rule: # okta-policy: allow({INNER_WILDCARD}) the reason"),
             ];
             Some((rule, finding))
