@@ -334,7 +334,7 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
 
     /// The rules, the path of their file, and its SHA-256.
     fn rules(&self) -> Result<(Rules, Option<String>, String), ConfigError> {
-        const ACCEPTED: &str = "the path of a rules file, see README.md";
+        const ACCEPTED: &str = "the path of a rules file, see docs/rules.md";
         let file_error = |problem: &str| error("POLICY_FILE", problem, ACCEPTED);
         let (path, bytes, problem) = if let Some(path) = self.value("POLICY_FILE")? {
             let bytes = self.file("POLICY_FILE", &path, ACCEPTED)?;
