@@ -2,7 +2,7 @@
 
 - the JSON schema of CloudWatch's embedded metric format, from an old release of AWS's package,
   because newer releases do not contain it;
-- the alarms and the dashboard of template.yaml, which must use metrics and dimensions that exist.
+- the alarms and the dashboard of examples/alarms, which must use metrics and dimensions that exist.
 
 Use the Python of target/ci-venv, with cfn-lint (for jsonschema) and aws-sam-cli.
 """
@@ -41,10 +41,10 @@ def main():
         for directive in directives for metric in directive["Metrics"] for dimensions in directive["Dimensions"]
     }
     used = used_by_template()
-    check(used <= emitted, f"template.yaml uses metrics that are not emitted: {used - emitted}")
+    check(used <= emitted, f"examples/alarms uses metrics that are not emitted: {used - emitted}")
     unused = {name for name, _ in emitted} - {name for name, _ in used}
     check(not unused, f"neither an alarm nor the dashboard uses {unused}")
-    print(f"{len(lines)} metric lines follow the schema; template.yaml uses {len(used)} of {len(emitted)} series")
+    print(f"{len(lines)} metric lines follow the schema; examples/alarms uses {len(used)} of {len(emitted)} series")
 
 
 def schema():
@@ -57,7 +57,7 @@ def schema():
 def used_by_template():
     """The name and the dimensions of each metric that an alarm or the dashboard reads."""
     used = set()
-    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    resources = yaml_parse((ROOT / "examples/alarms/template.yaml").read_text())["Resources"]
     for resource in resources.values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             alarm = resource["Properties"]
@@ -65,7 +65,7 @@ def used_by_template():
             for metric in metrics or [alarm]:
                 if metric["Namespace"] == NAMESPACE:
                     used.add((metric["MetricName"], frozenset(dimension["Name"] for dimension in metric["Dimensions"])))
-    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0]
     for widget in json.loads(re.sub(r"\$\{[\w:]+\}", "1", body))["widgets"]:
         for metric in widget["properties"].get("metrics", []):
             if metric[0] == NAMESPACE:

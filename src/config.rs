@@ -334,7 +334,7 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
 
     /// The rules, the path of their file, and its SHA-256.
     fn rules(&self) -> Result<(Rules, Option<String>, String), ConfigError> {
-        const ACCEPTED: &str = "the path of a rules file, see README.md";
+        const ACCEPTED: &str = "the path of a rules file, see docs/rules.md";
         let file_error = |problem: &str| error("POLICY_FILE", problem, ACCEPTED);
         let (path, bytes, problem) = if let Some(path) = self.value("POLICY_FILE")? {
             let bytes = self.file("POLICY_FILE", &path, ACCEPTED)?;
@@ -622,7 +622,7 @@ mod tests {
     fn the_template_declares_every_variable() {
         let (_, variables) = include_str!("../template.yaml").split_once("        Variables:\n").unwrap();
         let lines = variables.lines().map_while(|line| line.strip_prefix("          "));
-        let names = lines.filter(|line| !line.starts_with(' ')).map(|line| line.split_once(':').unwrap().0);
+        let names = lines.filter(|line| !line.starts_with([' ', '#'])).map(|line| line.split_once(':').unwrap().0);
         let declared: HashSet<_> = names.collect();
         assert_eq!(declared, env::KNOWN.into());
     }

@@ -1,4 +1,4 @@
-//! What clients see of the demo API of `template.yaml`, served by the local gateway with the real
+//! What clients see of the demo API of `examples/demo`, served by the local gateway with the real
 //! binary and the tests' rules.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics")]
@@ -27,7 +27,7 @@ use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-const TEMPLATE: &str = include_str!("../template.yaml");
+const TEMPLATE: &str = include_str!("../examples/demo/template.yaml");
 
 /// The status of requests by `00u1`, the administrator of the tenant `acme`: method, route, path,
 /// status.

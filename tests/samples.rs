@@ -1,4 +1,4 @@
-//! The sample events in `events/` get the decisions that their names promise, and the README names
+//! The sample events in `events/` get the decisions that their names promise, and `docs/operations.md` names
 //! every reason in the log.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
@@ -72,13 +72,13 @@ fn every_sample_is_in_one_of_the_tables() {
 }
 
 #[test]
-fn the_readme_names_every_reason_in_the_log() {
+fn operations_md_names_every_reason_in_the_log() {
     let names = [Refusal::VARIANTS, Fault::VARIANTS, Verdict::NAMES.as_slice()].concat();
     assert_eq!(names.len(), 24 + 4 + 4, "{names:?}");
-    let readme = include_str!("../README.md");
-    let table = readme.split("### Every reason by name").nth(1).unwrap().split("###").next().unwrap();
+    let page = include_str!("../docs/operations.md");
+    let table = page.split("## Every reason by name").nth(1).unwrap().split("## ").next().unwrap();
     let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next()).collect();
     for name in names {
-        assert!(rows.iter().any(|row| row.contains(&format!("`{name}`"))), "{name} is not in README.md");
+        assert!(rows.iter().any(|row| row.contains(&format!("`{name}`"))), "{name} is not in docs/operations.md");
     }
 }

@@ -219,7 +219,7 @@ fn check_name(name: &OsStr) -> Result<(), ConfigError> {
     Err(error(
         Cow::from(name),
         "is unknown, so it would have no effect",
-        format!("the nearest name, {nearest}, or another of README.md"),
+        format!("the nearest name, {nearest}, or another of docs/configuration.md"),
     ))
 }
 
@@ -308,7 +308,7 @@ mod tests {
             ("okta.jwks", "OKTA_JWKS"),
         ] {
             let expected = format!(
-                "{name} is unknown, so it would have no effect; accepted: the nearest name, {nearest}, or another of README.md"
+                "{name} is unknown, so it would have no effect; accepted: the nearest name, {nearest}, or another of docs/configuration.md"
             );
             assert_eq!(name_error(name), Some(expected));
         }

@@ -866,7 +866,7 @@ const REFUSED: [Refused; 34] = [
 async fn check_refused(rules: impl AsRef<[u8]>, mistakes: &str, failures: &mut Failures) {
     let file = TempFile::new("refused.toml", &rules);
     let expected = format!(
-        "POLICY_FILE names `{}`, which is wrong in {mistakes}; accepted: the path of a rules file, see README.md",
+        "POLICY_FILE names `{}`, which is wrong in {mistakes}; accepted: the path of a rules file, see docs/rules.md",
         file.path().display()
     );
     let rules = String::from_utf8_lossy(rules.as_ref());

@@ -561,7 +561,7 @@ fn methods_of_cloudformation_have_the_path_of_their_resources() {
 fn this_repositorys_own_apis_are_read() {
     let read =
         |path: &str| read(&repository(path), BasePath::Ignore).unwrap_or_else(|stop| panic!("{}", refusal(&stop)));
-    let demo = read("template.yaml");
+    let demo = read("examples/demo/template.yaml");
     let names: Vec<_> = demo.operations.iter().map(Operation::name).collect();
     let paths = [
         "/hello/{uid}",

@@ -1,4 +1,4 @@
-//! Runs a local API Gateway: the demo API of `template.yaml` on loopback, with the real authorizer.
+//! Runs a local API Gateway: the demo API of `examples/demo` on loopback, with the real authorizer.
 //!
 //! ```text
 //! cargo build
@@ -48,7 +48,7 @@ async fn run() -> Result<(), Error> {
         let profile = if binary.ancestors().any(|folder| folder.ends_with("release")) { " --release" } else { "" };
         return Err(format!("{} does not exist; run `cargo build{profile}` first", binary.display()).into());
     }
-    let api = Api::of(include_str!("../../../../template.yaml"))?;
+    let api = Api::of(include_str!("../../../../examples/demo/template.yaml"))?;
     let ttl = options.ttl.unwrap_or(api.reauthorize_every);
     let listener = bind(options.port).await?;
     let url = format!("http://{}/{}", listener.local_addr()?, api.stage);

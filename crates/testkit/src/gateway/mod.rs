@@ -1,4 +1,4 @@
-//! A local API Gateway that serves the demo API of `template.yaml` with the real authorizer.
+//! A local API Gateway that serves the demo API of `examples/demo` with the real authorizer.
 //! `bin/gateway.rs` runs it and the root package's `tests/gateway.rs` tests it.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! The demo API in `template.yaml`: its routes, its authorizer's settings and its gateway
+//! The demo API in `examples/demo`: its routes, its authorizer's settings and its gateway
 //! responses.
 
 use std::{collections::HashMap, time::Duration};
@@ -66,7 +66,7 @@ impl Api {
         let template = json(documents.first().ok_or("the template is empty")?)?;
         let find = |path: &str| {
             let value = template.pointer(&format!("{PROPERTIES}{path}"));
-            value.ok_or_else(|| format!("template.yaml has no {PROPERTIES}{path}"))
+            value.ok_or_else(|| format!("examples/demo/template.yaml has no {PROPERTIES}{path}"))
         };
         let text = |path: &str| {
             let value = find(path)?.as_str();
