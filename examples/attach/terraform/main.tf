@@ -68,18 +68,28 @@ resource "aws_lambda_function" "authorizer" {
     application_log_level = "INFO"
     system_log_level      = "INFO"
   }
-  # The program treats an empty string as unset and uses its own default.
+  # The variables and defaults of template.yaml. The program treats an empty string as unset and uses
+  # its own default.
   environment {
     variables = merge({
       OKTA_ISSUER                      = var.okta_issuer
       OKTA_AUDIENCE                    = var.okta_audience
       OKTA_ALLOWED_CLIENT_IDS          = var.okta_allowed_client_ids
-      OKTA_INTROSPECTION_CLIENT_ID     = var.okta_introspection_client_id
-      OKTA_INTROSPECTION_CLIENT_SECRET = one(data.aws_secretsmanager_secret_version.client_secret[*].secret_string)
+      OKTA_KEYS_ENDPOINT               = ""
+      OKTA_JWKS                        = ""
       KEYS_TABLE_NAME                  = aws_dynamodb_table.keys.name
+      KEYS_REFRESH_SECONDS             = "3600"
+      KEYS_MAX_STALE_SECONDS           = "86400"
+      CLOCK_SKEW_SECONDS               = "60"
       POLICY_FILE                      = var.policy_layer_arn == "" ? "" : "/opt/policy.toml"
+      POLICY_MAX_BYTES                 = "32768"
+      PATH_GUARD                       = "on"
+      INVALID_TOKEN_RESPONSE           = "unauthorized"
       API_KEY_CLAIM                    = var.api_key_claim
       CONTEXT_CLAIMS                   = var.context_claims
+      OKTA_INTROSPECTION_CLIENT_ID     = var.okta_introspection_client_id
+      OKTA_INTROSPECTION_CLIENT_SECRET = join("", data.aws_secretsmanager_secret_version.client_secret[*].secret_string)
+      OKTA_INTROSPECTION_ENDPOINT      = ""
     }, var.environment)
   }
 

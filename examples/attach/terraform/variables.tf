@@ -74,7 +74,7 @@ variable "context_claims" {
 }
 
 variable "policy_layer_arn" {
-  description = "ARN of a layer version with a policy.toml at its root. Empty for the policy.toml of the zip."
+  description = "ARN of a layer version with a policy.toml at its root. Empty for the policy.toml of the function."
   type        = string
   default     = ""
 }
@@ -96,9 +96,9 @@ variable "memory_size" {
 }
 
 variable "reserved_concurrency" {
-  description = "Calls that run at the same time, at most. -1 for no limit of its own."
+  description = "Number of instances that are reserved for the authorizer, and its upper limit. null for none."
   type        = number
-  default     = -1
+  default     = null
 }
 
 variable "log_retention_days" {
@@ -114,7 +114,7 @@ variable "attached_api_ids" {
 }
 
 variable "environment" {
-  description = "Other environment variables of the function, such as { INVALID_TOKEN_RESPONSE = \"deny\" }. The README lists them."
+  description = "Other environment variables of the function, such as { INVALID_TOKEN_RESPONSE = \"deny\" }. docs/configuration.md lists them."
   type        = map(string)
   default     = {}
 }
