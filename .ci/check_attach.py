@@ -431,6 +431,7 @@ def terraform():
         (by_path | {"zip_sha256": right.upper()}, "64 hexadecimal digits in lower case"),
         (by_path | {"okta_issuer": "https://example.okta.com"}, "okta_issuer must be one or more issuers"),
         (by_path | {"architecture": "arm"}, "architecture must be arm64 or x86_64"),
+        (by_path | {"okta_introspection_client_secret_arn": SECRET}, "requires okta_introspection_client_id"),
     ]
     good = [source | variables | {"environment": other}
             for source, other, (variables, _) in zip(sources, others, SETTINGS, strict=True)]

@@ -12,21 +12,21 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  downloaded = "${path.root}/.terraform/okta-authorizer-${var.architecture}.zip"
+  downloaded = "${path.root}/.terraform/okta-authorizer-${coalesce(var.zip_sha256, "no-hash")}.zip"
   # Lambda's hash is in base64, and SHA256SUMS is in hexadecimal. This makes a string with one
   # character for each byte, and encodes the string.
   bytes         = jsondecode("\"${replace(coalesce(var.zip_sha256, "00"), "/(..)/", "\\u00$1")}\"")
   base64_sha256 = textencodebase64(local.bytes, "ISO-8859-1")
 }
 
-# `curl` downloads the zip, and only if the hash has changed.
+# This downloads the zip during the apply. It needs a POSIX shell and curl.
 resource "terraform_data" "zip" {
   count            = var.zip_url == null ? 0 : 1
-  triggers_replace = [var.zip_sha256]
+  triggers_replace = [var.zip_sha256, var.name] # a function with another name needs the zip again
   provisioner "local-exec" {
     command     = <<-EOT
       set -e
-      curl --fail --silent --show-error --location --output "$ZIP" "$URL"
+      curl --fail --silent --show-error --location --create-dirs --output "$ZIP" "$URL"
       echo "$SHA256  $ZIP" | if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi
     EOT
     environment = { URL = var.zip_url, ZIP = local.downloaded, SHA256 = var.zip_sha256 }
@@ -42,6 +42,12 @@ resource "terraform_data" "zip" {
 data "aws_secretsmanager_secret_version" "client_secret" {
   count     = var.okta_introspection_client_secret_arn == "" ? 0 : 1
   secret_id = var.okta_introspection_client_secret_arn
+  lifecycle {
+    precondition {
+      condition     = var.okta_introspection_client_id != ""
+      error_message = "okta_introspection_client_secret_arn requires okta_introspection_client_id."
+    }
+  }
 }
 
 resource "aws_lambda_function" "authorizer" {
