@@ -1,4 +1,5 @@
-//! Runs TOKEN events through the library, and prints what the client of API Gateway would see.
+//! Runs TOKEN events through the library, and prints what the client of API Gateway would see: each
+//! answer, then a table of all.
 //!
 //! ```text
 //! cargo run --example invoke            # every events/*.json
@@ -13,6 +14,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,9 +29,30 @@ use okta_authorizer::{
 use serde_json::value::RawValue;
 
 const ENVIRONMENT: &str = include_str!("../events/env.json");
+const USAGE: &str = "\
+usage: cargo run --example invoke [-- FILE…]
+
+Answers TOKEN events, each a file such as
+  {\"type\": \"TOKEN\", \"authorizationToken\": \"Bearer eyJ…\", \"methodArn\": \"arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod/GET/hello/00u1\"}
+Without FILE: every event in events/. The configuration is events/env.json; variables of the environment win over it.";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    let events: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
+    if events.iter().any(|argument| ["--help", "-h"].map(Path::new).contains(&argument.as_path())) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match run(events).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}"); // with its causes, in one line
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(mut events: Vec<PathBuf>) -> Result<()> {
     let files: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(ENVIRONMENT)?;
     let variables = files.get("Parameters").context("events/env.json has no \"Parameters\"")?;
     let defaults = variables.iter().map(|(name, value)| (name.into(), value.into()));
@@ -42,21 +65,28 @@ async fn main() -> Result<()> {
     let https = HttpsClient::new(trust_anchors.map_err(Error::msg).context("SSL_CERT_FILE")?);
     let authorizer = Authorizer::new(config, None, &https);
 
-    let mut events: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
     if events.is_empty() {
         events = samples()?;
     }
+    let mut table = Vec::new();
     for file in events {
         let event = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let event: Box<RawValue> = serde_json::from_str(&event).with_context(|| file.display().to_string())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let decision = authorizer.decide(&event, now).await;
         let (status, reason) = status_and_reason(&decision.outcome, &rules_file);
-        println!("{}: {status}, {reason}", file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display());
+        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&file).display().to_string();
+        println!("{name}: {status}, {reason}");
         match authorizer.respond(decision) {
             Ok(response) => println!("{}\n", serde_json::to_string_pretty(&response.typed_policy()?)?),
             Err(error) => println!("{}\n", serde_json::to_string(&error)?),
         }
+        table.push((name, status, reason));
+    }
+    let width = table.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+    println!("{:width$}  status  reason", "event");
+    for (name, status, reason) in table {
+        println!("{name:width$}  {status:<6}  {reason}");
     }
     Ok(())
 }
