@@ -546,7 +546,13 @@ impl Answer {
     async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap().parse().unwrap_or_default() }
+        let answer = Self { status, headers, body: response.text().await.unwrap().parse().unwrap_or_default() };
+        // The rules explain what the authorizer's policy decided.
+        if ["asked", "cached", "guarded"].contains(&answer.source()) && status != 500 {
+            let header = answer.header(SOURCE_HEADER);
+            assert_eq!((status == 200, status == 403), (header.contains("; allowed "), header.contains("; denied")));
+        }
+        answer
     }
 
     fn header(&self, name: &str) -> &str {
