@@ -583,13 +583,26 @@ fn this_repositorys_own_apis_are_read() {
     }
     assert_eq!(demo.notes, []);
 
-    let hello = "GET /hello/{uid}";
-    for (path, place, count) in
-        [("openapi.yaml", "35:13", 1), ("sam.yaml", "39:9", 2), ("cloudformation.yaml", "37:3", 1)]
-    {
+    let kind = |operation: &Operation| match &operation.access {
+        Access::Authorizer => "ours".to_owned(),
+        Access::Open(_) => "open".to_owned(),
+        Access::Other(kind) => kind.clone(),
+    };
+    let hello = ["GET /hello/{uid} ours", "OPTIONS /hello/{uid} open"];
+    let payments = ["POST /payments ours", "OPTIONS /hello/{uid} open", "OPTIONS /payments open"];
+    let catalog = ["GET /catalog JWT", "OPTIONS /catalog open"];
+    for (path, expected) in [
+        ("sam.yaml", hello.to_vec()),
+        ("cloudformation.yaml", hello.to_vec()),
+        ("openapi/openapi.yaml", hello.to_vec()),
+        ("openapi/template.yaml", hello.to_vec()),
+        ("private.yaml", vec![hello[0]]),
+        ("two-authorizers.yaml", [&hello[..1], &payments].concat()),
+        ("jwt-authorizer.yaml", [hello, catalog].concat()),
+    ] {
         let api = read(&format!("examples/attach/{path}"));
-        assert_eq!(line(&api.operations[0]), format!("{hello} {place} ours"));
-        assert_eq!(api.operations.len(), count);
+        let found: Vec<_> = api.operations.iter().map(|each| format!("{} {}", each.name(), kind(each))).collect();
+        assert_eq!((found, api.notes.len()), (expected.iter().map(ToString::to_string).collect(), 0), "{path}");
     }
 }
 
