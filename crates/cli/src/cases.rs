@@ -2,7 +2,13 @@
 
 mod read;
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf, ptr, slice, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    path::{Path, PathBuf},
+    ptr, slice,
+    sync::Arc,
+};
 
 use clap::Args;
 use okta_authorizer_policy::{
@@ -11,7 +17,9 @@ use okta_authorizer_policy::{
 
 use crate::{
     api::{self, Access, Api, BasePath},
-    arguments::{DEFAULT_MAX_BYTES, DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, variable},
+    arguments::{
+        DEFAULT_MAX_BYTES, DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, rules_file, variable,
+    },
     files::{self, Stop},
     reach::reach,
     report::{File, Finding, Level, Place, Report, Witness, count},
@@ -45,7 +53,7 @@ pub struct Arguments {
     /// The file with the test cases
     #[arg(default_value = DEFAULT_TESTS)]
     tests: PathBuf,
-    /// The rules file. Without it, policy.toml in the folder of the tests
+    /// The rules file. Without it, policy.toml or function/policy.toml in the folder of the tests
     #[arg(long, value_name = "FILE", env = variable(POLICY_FILE))]
     rules: Option<PathBuf>,
     /// With `only`, every other operation of this API must be denied: OpenAPI, SAM or CloudFormation
@@ -71,8 +79,8 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let in_folder = || files::next_to(&arguments.tests, DEFAULT_RULES);
-    let rules = files::rules(&arguments.rules.clone().unwrap_or_else(in_folder));
+    let folder = arguments.tests.parent().unwrap_or(Path::new(""));
+    let rules = files::rules(&rules_file(arguments.rules.as_deref(), folder)?);
     let tests = read(&files::read(&arguments.tests)?);
     let (rules, file, tests) = match (rules, tests) {
         (Ok((rules, file)), Ok(tests)) => (rules, file, tests),

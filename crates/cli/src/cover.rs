@@ -7,7 +7,7 @@ use okta_authorizer_policy::{Effect, Rules};
 
 use crate::{
     api::{self, Access, Api, BasePath, Note, Operation},
-    arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
+    arguments::{FormatOption, RulesOption},
     cases::{self, Expected},
     files::{self, Stop},
     meaning::{Part, by_written, parts},
@@ -63,7 +63,7 @@ pub struct Arguments {
     /// What an import into API Gateway does with the API's base path
     #[arg(long, value_enum, default_value_t)]
     base_path: BasePath,
-    /// The file with `[[expected]]`. Without it, policy.tests.toml in the folder of the rules, if there is one
+    /// The file with `[[expected]]`. Without it, policy.tests.toml next to the rules that are named, if there is one
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
     /// Only rules for this stage. Without it, rules for any stage
@@ -82,13 +82,13 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let (rules, file) = files::rules(&arguments.rules.file)?;
+    let (rules, file) = files::rules(&arguments.rules.file()?)?;
     let api = api::read(&arguments.api, arguments.base_path)?;
     let tests = if let Some(tests) = &arguments.tests {
         Some(files::read(tests)?)
     } else {
-        let next_to_rules = files::next_to(&arguments.rules.file, DEFAULT_TESTS);
-        next_to_rules.exists().then(|| files::read(&next_to_rules)).transpose()?
+        let tests = arguments.rules.tests();
+        tests.exists().then(|| files::read(&tests)).transpose()?
     };
     let expected = match &tests {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,

@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         let requests = arguments.requests.iter().map(|text| stage.request(text)).collect::<Result<_, _>>()?;
         (claims_of(arguments.claims.as_deref().unwrap_or_default())?, stage, requests)
     };
-    let (rules, file) = files::rules(&arguments.rules.file)?;
+    let (rules, file) = files::rules(&arguments.rules.file()?)?;
     Ok(render(&rules, &file.text, &claims, arguments.size.options(), &stage, requests)?)
 }
 
