@@ -1,7 +1,8 @@
 """Runs the bootstrap in AWS's Runtime Interface Emulator (RIE), which is part of aws-sam-cli.
 
-    python .ci/emulator.py            every event, then one event 1,000 times
-    python .ci/emulator.py sam-local  every event through `sam local invoke`, for .ci/sam-local.sh
+    python .ci/emulator.py                   every event, then one event 1,000 times
+    python .ci/emulator.py sam-local BUNDLE  every event through `sam local invoke` in an unpacked
+                                             bundle, for .ci/sam-local.sh
 
 The expected answers come from `cargo run --example invoke`. Use the Python of target/ci-venv. Set
 $BOOTSTRAP to run another binary than that of `cargo lambda build`.
@@ -46,9 +47,9 @@ CLIENT_CONTEXTS = {
 def main():
     os.chdir(ROOT)
     expected = expected_answers()
-    if sys.argv[1:] == ["sam-local"]:
+    if sys.argv[1:2] == ["sam-local"]:
         for event, answer in expected.items():
-            check_answer(event, sam_local_invoke(event), answer)
+            check_answer(event, sam_local_invoke(event, sys.argv[2]), answer)
         return
     environment = json.loads(Path("events/env.json").read_text())["Parameters"]
     with emulator(environment) as (invoke, pid):
@@ -101,10 +102,10 @@ def check_client_contexts(invoke, pid, event, expected):
         check((bootstrap_of(pid) == process) == readable, "the process ends if the context is unreadable, only then")
 
 
-def sam_local_invoke(event):
+def sam_local_invoke(event, bundle):
     command = ["sam", "local", "invoke", "AuthorizerFunction", "--env-vars", "events/env.json", "-e", event]
-    command += ["--skip-pull-image", "--parameter-overrides", f"Architecture={ARCHITECTURE}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    command += ["--skip-pull-image"]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, timeout=120)
     lines = done.stdout.strip().splitlines()
     # The exit code is 0 even if the function fails, so only the body counts.
     check(done.returncode == 0 and lines, f"{event}: sam local invoke: {done.returncode}\n{done.stderr}")
@@ -112,11 +113,12 @@ def sam_local_invoke(event):
 
 
 @contextlib.contextmanager
-def emulator(environment):
+def emulator(environment, bootstrap=BOOTSTRAP):
     """Yields a function that invokes the bootstrap, and the process id of the RIE."""
     address, runtime_api = free_address(), free_address()
-    command = [RIE, "--runtime-interface-emulator-address", address, "--runtime-api-address", runtime_api, BOOTSTRAP]
-    variables = {"PATH": os.environ["PATH"], "AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "okta-authorizer"}
+    command = [RIE, "--runtime-interface-emulator-address", address, "--runtime-api-address", runtime_api, bootstrap]
+    variables = {"PATH": os.environ["PATH"], "AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "okta-authorizer",
+                 "LAMBDA_TASK_ROOT": str(Path(bootstrap).parent)}
 
     def invoke(event, client_context=None):
         request = urllib.request.Request(f"http://{address}/2015-03-31/functions/function/invocations", event)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Sends every sample event through `sam build` and `sam local invoke`, which needs Docker. Run it
-# with target/ci-venv/bin in the PATH. Without a Docker daemon, this script starts one. If that
-# daemon cannot pull AWS's base image, a busybox image replaces it, because the static bootstrap
-# needs only the shell commands with which SAM adds its emulator.
+# `.ci/sam-local.sh BUNDLE` sends every sample event through `sam local invoke` in an unpacked
+# bundle, which needs Docker. Run it with target/ci-venv/bin in the PATH. Without a Docker daemon,
+# this script starts one. If that daemon cannot pull AWS's base image, a busybox image replaces it,
+# because the static bootstrap needs only the shell commands with which SAM adds its emulator.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=lib.sh
@@ -11,6 +11,7 @@ source .ci/lib.sh
 architecture=$(uname -m)
 architecture=${architecture/aarch64/arm64}
 image=public.ecr.aws/lambda/provided:al2023-$architecture
+bundle=$1
 folder=$(mktemp -d)
 trap stop EXIT
 
@@ -19,8 +20,7 @@ main() {
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" || busybox_image ||
         not_run "no image $image"
     docker run --rm --network none --entrypoint /bin/sh "$image" -c : || not_run "Docker starts no container"
-    sam build --parameter-overrides "Architecture=$architecture"
-    python .ci/emulator.py sam-local
+    python .ci/emulator.py sam-local "$bundle"
 }
 
 not_run() { printf 'NOT RUN: sam local invoke: %s\n' "$*"; exit 0; }

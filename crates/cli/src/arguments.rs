@@ -1,17 +1,23 @@
 //! Arguments that several commands have.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use okta_authorizer_policy::PolicyOptions;
 
-use crate::report::Format;
+use crate::{
+    files::{self, Stop},
+    report::Format,
+};
 
 /// The same variables name the Lambda's rules file and the size of its policies.
 pub const POLICY_FILE: &str = "POLICY_FILE";
 const POLICY_MAX_BYTES: &str = "POLICY_MAX_BYTES";
 
-/// The name of a rules file that nobody names.
+/// The name of a rules file that nobody names. The bundle of a release has it in its folder `function`.
 pub const DEFAULT_RULES: &str = "policy.toml";
 
 /// The name of a tests file that nobody names.
@@ -51,9 +57,44 @@ fn max_bytes(text: &str) -> Result<usize, &'static str> {
 /// The rules file as an option.
 #[derive(Debug, Args)]
 pub struct RulesOption {
-    /// The rules file
-    #[arg(long = "rules", value_name = "FILE", default_value = DEFAULT_RULES, env = variable(POLICY_FILE))]
-    pub file: PathBuf,
+    /// The rules file. Without it, policy.toml or function/policy.toml
+    #[arg(long = "rules", value_name = "FILE", env = variable(POLICY_FILE))]
+    file: Option<PathBuf>,
+}
+
+impl RulesOption {
+    /// The path of the rules.
+    ///
+    /// # Errors
+    /// If none is named and the folder has two.
+    pub fn file(&self) -> Result<PathBuf, Stop> {
+        rules_file(self.file.as_deref(), Path::new(""))
+    }
+
+    /// The path of the tests that belong to the rules, which need not exist.
+    #[must_use]
+    pub fn tests(&self) -> PathBuf {
+        files::next_to(self.file.as_deref().unwrap_or(Path::new("")), DEFAULT_TESTS)
+    }
+}
+
+/// The path of the rules that are named, or else of those in a folder.
+///
+/// # Errors
+/// If none is named and the folder has two.
+pub fn rules_file(named: Option<&Path>, folder: &Path) -> Result<PathBuf, Stop> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let (own, packaged) = (folder.join(DEFAULT_RULES), folder.join("function").join(DEFAULT_RULES));
+    match (own.exists(), packaged.exists()) {
+        (true, true) => {
+            let both = format!("there are {} and {}", own.display(), packaged.display());
+            Err(format!("{both}; name the one that is deployed, or set {POLICY_FILE} to it").into())
+        }
+        (false, true) => Ok(packaged),
+        _ => Ok(own),
+    }
 }
 
 /// How findings are printed.

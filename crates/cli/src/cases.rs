@@ -2,7 +2,13 @@
 
 mod read;
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf, ptr, rc::Rc, slice};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    path::{Path, PathBuf},
+    ptr, slice,
+    sync::Arc,
+};
 
 use clap::Args;
 use okta_authorizer_policy::{
@@ -11,7 +17,9 @@ use okta_authorizer_policy::{
 
 use crate::{
     api::{self, Access, Api, BasePath},
-    arguments::{DEFAULT_MAX_BYTES, DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, variable},
+    arguments::{
+        DEFAULT_MAX_BYTES, DEFAULT_RULES, DEFAULT_TESTS, FormatOption, POLICY_FILE, PolicySize, rules_file, variable,
+    },
     files::{self, Stop},
     reach::reach,
     report::{File, Finding, Level, Place, Report, Witness, count},
@@ -45,7 +53,7 @@ pub struct Arguments {
     /// The file with the test cases
     #[arg(default_value = DEFAULT_TESTS)]
     tests: PathBuf,
-    /// The rules file. Without it, policy.toml in the folder of the tests
+    /// The rules file. Without it, policy.toml or function/policy.toml in the folder of the tests
     #[arg(long, value_name = "FILE", env = variable(POLICY_FILE))]
     rules: Option<PathBuf>,
     /// With `only`, every other operation of this API must be denied: OpenAPI, SAM or CloudFormation
@@ -71,8 +79,8 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let in_folder = || files::next_to(&arguments.tests, DEFAULT_RULES);
-    let rules = files::rules(&arguments.rules.clone().unwrap_or_else(in_folder));
+    let folder = arguments.tests.parent().unwrap_or(Path::new(""));
+    let rules = files::rules(&rules_file(arguments.rules.as_deref(), folder)?);
     let tests = read(&files::read(&arguments.tests)?);
     let (rules, file, tests) = match (rules, tests) {
         (Ok((rules, file)), Ok(tests)) => (rules, file, tests),
@@ -105,7 +113,7 @@ fn summary(tests: &Tests, findings: &[Finding]) -> String {
 
 /// What the rules do otherwise than the cases expect, and what no case exercised.
 #[must_use]
-pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, api: Option<&Api>, options: PolicyOptions) -> Report {
+pub fn judge(rules: &Rules, file: &Arc<File>, tests: &Tests, api: Option<&Api>, options: PolicyOptions) -> Report {
     let mut judge = Judge { rules, file, tests, api, options, findings: Vec::new(), exercised: BTreeSet::new() };
     for case in &tests.cases {
         judge.case(case);
@@ -117,7 +125,7 @@ pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, api: Option<&Api>, o
 
 struct Judge<'j> {
     rules: &'j Rules,
-    file: &'j Rc<File>,
+    file: &'j Arc<File>,
     tests: &'j Tests,
     api: Option<&'j Api>,
     options: PolicyOptions,
@@ -448,8 +456,8 @@ mod tests {
     use super::*;
     use crate::{DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, tenants};
 
-    fn file(name: &str, text: &str) -> Rc<File> {
-        Rc::new(File { name: name.to_owned(), text: text.to_owned() })
+    fn file(name: &str, text: &str) -> Arc<File> {
+        Arc::new(File { name: name.to_owned(), text: text.to_owned() })
     }
 
     fn report(rules: &str, tests: &str) -> Report {

@@ -1,11 +1,11 @@
 //! `okta-policy check`: every mistake in a rules file, or else what is probably wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::{
-    arguments::{DEFAULT_RULES, FormatOption, POLICY_FILE, variable},
+    arguments::{FormatOption, POLICY_FILE, rules_file, variable},
     files::{self, Stop},
     lints,
     report::{Report, count},
@@ -17,9 +17,9 @@ use crate::{
   okta-policy check
   okta-policy check my-policy.toml --strict")]
 pub struct Arguments {
-    /// The rules file
-    #[arg(value_name = "FILE", default_value = DEFAULT_RULES, env = variable(POLICY_FILE))]
-    rules: PathBuf,
+    /// The rules file. Without it, policy.toml or function/policy.toml
+    #[arg(value_name = "FILE", env = variable(POLICY_FILE))]
+    rules: Option<PathBuf>,
     /// Makes errors of the warnings
     #[arg(long)]
     strict: bool,
@@ -33,7 +33,8 @@ pub struct Arguments {
 /// # Errors
 /// If the file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let mut report = match files::rules(&arguments.rules) {
+    let path = rules_file(arguments.rules.as_deref(), Path::new(""))?;
+    let mut report = match files::rules(&path) {
         Ok((rules, file)) => {
             let findings = lints::lint(&rules, &file);
             Report { findings, summary: String::new() }
@@ -45,6 +46,6 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         report.be_strict();
     }
     let result = count(&report.findings).unwrap_or_else(|| "good".to_owned());
-    report.summary = format!("{}: {result}", arguments.rules.display());
+    report.summary = format!("{}: {result}", path.display());
     Ok((report.print(arguments.format.format), !report.has_errors()))
 }

@@ -1,13 +1,13 @@
 //! `okta-policy cover`: whether the rules and the API belong together.
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf, rc::Rc};
+use std::{collections::BTreeSet, ops::Range, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use okta_authorizer_policy::{Effect, Rules};
 
 use crate::{
     api::{self, Access, Api, BasePath, Note, Operation},
-    arguments::{DEFAULT_TESTS, FormatOption, RulesOption},
+    arguments::{FormatOption, RulesOption},
     cases::{self, Expected},
     files::{self, Stop},
     meaning::{Part, by_written, parts},
@@ -63,7 +63,7 @@ pub struct Arguments {
     /// What an import into API Gateway does with the API's base path
     #[arg(long, value_enum, default_value_t)]
     base_path: BasePath,
-    /// The file with `[[expected]]`. Without it, policy.tests.toml in the folder of the rules, if there is one
+    /// The file with `[[expected]]`. Without it, policy.tests.toml next to the rules that are named, if there is one
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
     /// Only rules for this stage. Without it, rules for any stage
@@ -82,13 +82,13 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let (rules, file) = files::rules(&arguments.rules.file)?;
+    let (rules, file) = files::rules(&arguments.rules.file()?)?;
     let api = api::read(&arguments.api, arguments.base_path)?;
     let tests = if let Some(tests) = &arguments.tests {
         Some(files::read(tests)?)
     } else {
-        let next_to_rules = files::next_to(&arguments.rules.file, DEFAULT_TESTS);
-        next_to_rules.exists().then(|| files::read(&next_to_rules)).transpose()?
+        let tests = arguments.rules.tests();
+        tests.exists().then(|| files::read(&tests)).transpose()?
     };
     let expected = match &tests {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
@@ -150,7 +150,7 @@ const WHOLE_FILE: &str = "ANY /*";
 
 /// All findings.
 #[must_use]
-pub fn cover<'r>(rules: &'r Rules, file: &'r Rc<File>, api: &'r Api, target: Target<'r>) -> Vec<Found> {
+pub fn cover<'r>(rules: &'r Rules, file: &'r Arc<File>, api: &'r Api, target: Target<'r>) -> Vec<Found> {
     let of_target = |effect| -> Vec<_> { parts(rules, effect).into_iter().filter(|part| target.has(part)).collect() };
     let allow = of_target(Effect::Allow);
     let coverage = Coverage {
@@ -190,7 +190,7 @@ fn unseen(note: &Note) -> Found {
 
 /// The findings that no expectation names, and the expectations that name nothing.
 #[must_use]
-pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File>>) -> Vec<Finding> {
+pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Arc<File>>) -> Vec<Finding> {
     let names = |expected: &Expected, on: &str, found: &Found| {
         expected.finding == found.finding.kind && (*on == found.on || found.operations.iter().any(|name| name == on))
     };
@@ -226,7 +226,7 @@ pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File
 
 struct Coverage<'r> {
     rules: &'r Rules,
-    file: &'r Rc<File>,
+    file: &'r Arc<File>,
     api: &'r Api,
     target: Target<'r>,
     search: Search<'r>,

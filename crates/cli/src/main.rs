@@ -14,7 +14,8 @@ use okta_policy::{cases, check, cover, diff, explain, files::Stop, init, report:
     version,
     after_help = "Exit codes: 0 good, 1 findings, 2 wrong arguments or a file that cannot be read.
 
-The rules are in policy.toml, and their tests in policy.tests.toml, if no other file is named."
+If no file is named, the rules are in policy.toml, or in function/policy.toml as in the bundle of a
+release, and their tests in policy.tests.toml."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -7,7 +7,7 @@ use okta_authorizer_policy::{Rules, Verdict};
 
 use crate::{
     api::{self, Access, Api, BasePath, Operation},
-    arguments::{DEFAULT_TESTS, RulesOption},
+    arguments::RulesOption,
     cases::{self, Case},
     files::{self, Stop},
     reach::reach,
@@ -31,7 +31,7 @@ pub struct Arguments {
     base_path: BasePath,
     #[command(flatten)]
     rules: RulesOption,
-    /// The file with the cases. Without it, policy.tests.toml in the folder of the rules
+    /// The file with the cases. Without it, policy.tests.toml next to the rules that are named
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
     /// The exit code is 1 if this file is not the table
@@ -44,10 +44,9 @@ pub struct Arguments {
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
-    let (rules, _) = files::rules(&arguments.rules.file)?;
+    let (rules, _) = files::rules(&arguments.rules.file()?)?;
     let api = api::read(&arguments.api, arguments.base_path)?;
-    let beside = || files::next_to(&arguments.rules.file, DEFAULT_TESTS);
-    let tests = files::read(&arguments.tests.clone().unwrap_or_else(beside))?;
+    let tests = files::read(&arguments.tests.clone().unwrap_or_else(|| arguments.rules.tests()))?;
     let cases = cases::read(&tests).map_err(Stop::Mistakes)?.cases;
     let text = table(&rules, &api, &cases);
     let Some(path) = &arguments.check else { return Ok((text.trim_end().to_owned(), true)) };

@@ -422,6 +422,48 @@ fn tests_use_the_rules_of_their_own_folder() {
 }
 
 #[test]
+fn the_rules_of_a_bundle_are_in_its_folder_function() {
+    let folder = folder("bundle");
+    fs::create_dir(folder.join("function")).unwrap();
+    fs::rename(folder.join("policy.toml"), folder.join("function/policy.toml")).unwrap();
+    let api = serde_json::json!({
+        "openapi": "3.0.1",
+        "paths": { "/users/{id}": { "get": { "security": [{ "okta": [] }] } }, "/x": { "get": {} } },
+        "components": { "securitySchemes": { "okta": {
+            "type": "apiKey",
+            "x-amazon-apigateway-authorizer": { "type": "token" },
+        } } },
+    });
+    fs::write(folder.join("api.json"), api.to_string()).unwrap();
+    let expected = format!("{TESTS}[[expected]]\nfinding = 'open-operation'\non = 'GET /x'\nreason = 'x'\n");
+    fs::write(folder.join("policy.tests.toml"), expected).unwrap();
+    let inside = folder.join("function");
+    let commands: [(&[&str], &str); 6] = [
+        (&["check"], "function/policy.toml: good\n"),
+        (&["test"], "policy.tests.toml: 2 requests as expected\n"),
+        (&["test", "../policy.tests.toml"], "../policy.tests.toml: 2 requests as expected\n"),
+        (&["explain", r#"{"uid":"u1"}"#, "GET /users/u1"], ALLOWED),
+        (&["cover", "--api", "api.json"], "function/policy.toml with api.json: good\n"),
+        (&["table", "--api", "api.json"], "<!-- Written by `okta-policy table`. -->\n"),
+    ];
+    for (arguments, start) in commands {
+        let from = if arguments.contains(&"../policy.tests.toml") { &inside } else { &folder };
+        let text = run(from, arguments).success();
+        assert!(text.starts_with(start), "{arguments:?}: {text}");
+    }
+    // With two files, a user could check one and deploy the other.
+    fs::write(folder.join("policy.toml"), BAD_RULES).unwrap();
+    let both =
+        "there are policy.toml and function/policy.toml; name the one that is deployed, or set POLICY_FILE to it\n";
+    for (arguments, _) in commands.iter().filter(|(arguments, _)| !arguments.contains(&"../policy.tests.toml")) {
+        assert_eq!(run(&folder, arguments).refusal(), both, "{arguments:?}");
+    }
+    assert_eq!(run(&folder, &["check", "function/policy.toml"]).success(), "function/policy.toml: good\n");
+    let named = [("POLICY_FILE", "function/policy.toml")];
+    assert_eq!(run_with(&folder, &["check"], "", &named).success(), "function/policy.toml: good\n");
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let folder = folder("missing");
     for arguments in [
