@@ -67,7 +67,8 @@ def run_page(page, shell, blocks):
         for words, block in blocks:
             if "background" in words:
                 [(command, output)] = block
-                servers.append(start(page, command, output))
+                servers.append(background(command))
+                wait_for(page, servers[-1], command, output)
             else:
                 steps += block
         script = "".join(f"{command}\nprintf '\\n%s %s\\n' \"$?\" '{MARK}'\n" for command, _ in steps)
@@ -92,16 +93,19 @@ def run_page(page, shell, blocks):
     return count
 
 
-def start(page, command, output):
-    server = subprocess.Popen(["bash", "-c", command], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              env=environment(), start_new_session=True)
+def background(command):
+    return subprocess.Popen(["bash", "-c", command], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            env=environment(), start_new_session=True)
+
+
+def wait_for(page, server, command, output):
+    """Waits until the server has printed as many lines as the page shows."""
     printed = []
     while len(printed) < len(output):
         line = server.stdout.readline()
         check(line, f"{page}: {command} ended after {printed}")
         printed.append(line.strip())
     check(pattern(output).fullmatch("\n".join(printed)), f"{page}: {command}\nprints\n{printed}")
-    return server
 
 
 def pattern(output):

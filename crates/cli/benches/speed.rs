@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot continue must show where and stop")]
 
-use std::{fmt::Write, rc::Rc, time::Instant};
+use std::{fmt::Write, sync::Arc, time::Instant};
 
 use okta_authorizer_policy::Rules;
 use okta_policy::{
@@ -51,8 +51,8 @@ routes = [\"POST /r{number}\", \"ANY /r{number}/{{id}}\", \"ANY /r{number}/{{id}
     rules
 }
 
-fn file(name: &str, text: String) -> Rc<File> {
-    Rc::new(File { name: name.to_owned(), text })
+fn file(name: &str, text: String) -> Arc<File> {
+    Arc::new(File { name: name.to_owned(), text })
 }
 
 fn main() {

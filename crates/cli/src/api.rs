@@ -1,6 +1,6 @@
 //! The operations of an API: an OpenAPI document, or a SAM or CloudFormation template.
 
-use std::{cmp::Ordering, collections::HashMap, ops::Range, path::Path, ptr, rc::Rc};
+use std::{cmp::Ordering, collections::HashMap, ops::Range, path::Path, ptr, sync::Arc};
 
 use clap::ValueEnum;
 
@@ -11,7 +11,7 @@ use crate::{
 use document::Document;
 
 mod document;
-mod node;
+pub mod node;
 mod openapi;
 mod template;
 
@@ -22,11 +22,13 @@ pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PO
 #[derive(Debug)]
 pub struct Api {
     /// The file.
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     /// What can be called.
     pub operations: Vec<Operation>,
     /// What the reader left out or could not know, for example a resource that it cannot see.
     pub notes: Vec<Note>,
+    /// The first name of a stage in a template. OpenAPI has none.
+    pub stage: Option<String>,
 }
 
 /// Something that the reader left out or could not know.
@@ -123,7 +125,7 @@ pub fn read(path: &Path, base_path: BasePath) -> Result<Api, Stop> {
 ///
 /// # Errors
 /// If it is no file of this kind, or has no operation of a REST API.
-pub fn parse(file: &Rc<File>, base_path: BasePath, load: &dyn Fn(&str) -> Option<Rc<File>>) -> Result<Api, Stop> {
+pub fn parse(file: &Arc<File>, base_path: BasePath, load: &dyn Fn(&str) -> Option<Arc<File>>) -> Result<Api, Stop> {
     let document = Document::parse(file)?;
     let mut builder = Builder::default();
     if document.is_template() {
@@ -135,7 +137,8 @@ pub fn parse(file: &Rc<File>, base_path: BasePath, load: &dyn Fn(&str) -> Option
     if let Some((message, place)) = builder.mistake {
         return Err(mistake(message, place));
     }
-    let api = Api { file: Rc::clone(file), operations: builder.operations, notes: builder.notes };
+    let api =
+        Api { file: Arc::clone(file), operations: builder.operations, notes: builder.notes, stage: builder.stage };
     if api.operations.is_empty() {
         return Err(api.nothing(document.is_template()));
     }
@@ -261,12 +264,13 @@ struct Builder {
     operations: Vec<Operation>,
     notes: Vec<Note>,
     mistake: Option<(String, Place)>,
+    stage: Option<String>,
     /// The first operation of the API that is read now.
     start: usize,
 }
 
 impl Builder {
-    fn note(&mut self, file: &Rc<File>, span: &Range<usize>, message: impl Into<String>) {
+    fn note(&mut self, file: &Arc<File>, span: &Range<usize>, message: impl Into<String>) {
         let note = Note { message: message.into(), place: Place::new(file, span.clone()) };
         if !self.notes.contains(&note) {
             self.notes.push(note);

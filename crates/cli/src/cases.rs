@@ -6,9 +6,8 @@ use std::{
     collections::BTreeSet,
     ops::Range,
     path::{Path, PathBuf},
-    ptr,
-    rc::Rc,
-    slice,
+    ptr, slice,
+    sync::Arc,
 };
 
 use clap::Args;
@@ -114,7 +113,7 @@ fn summary(tests: &Tests, findings: &[Finding]) -> String {
 
 /// What the rules do otherwise than the cases expect, and what no case exercised.
 #[must_use]
-pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, api: Option<&Api>, options: PolicyOptions) -> Report {
+pub fn judge(rules: &Rules, file: &Arc<File>, tests: &Tests, api: Option<&Api>, options: PolicyOptions) -> Report {
     let mut judge = Judge { rules, file, tests, api, options, findings: Vec::new(), exercised: BTreeSet::new() };
     for case in &tests.cases {
         judge.case(case);
@@ -126,7 +125,7 @@ pub fn judge(rules: &Rules, file: &Rc<File>, tests: &Tests, api: Option<&Api>, o
 
 struct Judge<'j> {
     rules: &'j Rules,
-    file: &'j Rc<File>,
+    file: &'j Arc<File>,
     tests: &'j Tests,
     api: Option<&'j Api>,
     options: PolicyOptions,
@@ -457,8 +456,8 @@ mod tests {
     use super::*;
     use crate::{DEFAULT_OPTIONS, EXAMPLE_RULES, TENANT_RULES, tenants};
 
-    fn file(name: &str, text: &str) -> Rc<File> {
-        Rc::new(File { name: name.to_owned(), text: text.to_owned() })
+    fn file(name: &str, text: &str) -> Arc<File> {
+        Arc::new(File { name: name.to_owned(), text: text.to_owned() })
     }
 
     fn report(rules: &str, tests: &str) -> Report {

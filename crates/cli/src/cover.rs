@@ -1,6 +1,6 @@
 //! `okta-policy cover`: whether the rules and the API belong together.
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf, rc::Rc};
+use std::{collections::BTreeSet, ops::Range, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use okta_authorizer_policy::{Effect, Rules};
@@ -150,7 +150,7 @@ const WHOLE_FILE: &str = "ANY /*";
 
 /// All findings.
 #[must_use]
-pub fn cover<'r>(rules: &'r Rules, file: &'r Rc<File>, api: &'r Api, target: Target<'r>) -> Vec<Found> {
+pub fn cover<'r>(rules: &'r Rules, file: &'r Arc<File>, api: &'r Api, target: Target<'r>) -> Vec<Found> {
     let of_target = |effect| -> Vec<_> { parts(rules, effect).into_iter().filter(|part| target.has(part)).collect() };
     let allow = of_target(Effect::Allow);
     let coverage = Coverage {
@@ -190,7 +190,7 @@ fn unseen(note: &Note) -> Found {
 
 /// The findings that no expectation names, and the expectations that name nothing.
 #[must_use]
-pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File>>) -> Vec<Finding> {
+pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Arc<File>>) -> Vec<Finding> {
     let names = |expected: &Expected, on: &str, found: &Found| {
         expected.finding == found.finding.kind && (*on == found.on || found.operations.iter().any(|name| name == on))
     };
@@ -226,7 +226,7 @@ pub fn silenced(found: Vec<Found>, expected: &[Expected], tests: Option<&Rc<File
 
 struct Coverage<'r> {
     rules: &'r Rules,
-    file: &'r Rc<File>,
+    file: &'r Arc<File>,
     api: &'r Api,
     target: Target<'r>,
     search: Search<'r>,

@@ -5,7 +5,7 @@
 //! old rules refuse and the new ones allow. If none is found, the answer is "cannot tell", which
 //! counts as a gain. A loss is a gain of the old rules over the new ones.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, rc::Rc};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use okta_authorizer_policy::{Effect, Rules, can_be_guarded};
@@ -86,7 +86,7 @@ pub const CANNOT_TELL: &str = "cannot-tell";
 pub const CANNOT_TELL_LOSS: &str = "cannot-tell-loss";
 
 /// A rules file that is compared.
-type Named<'r> = (&'r Rules, &'r Rc<File>);
+type Named<'r> = (&'r Rules, &'r Arc<File>);
 
 /// All gains, then all losses, each in the order of the file that it is about.
 #[must_use]
@@ -116,7 +116,7 @@ pub fn diff(old: Named<'_>, new: Named<'_>, api: Option<&Api>) -> Vec<Finding> {
 
 struct Side<'r> {
     rules: &'r Rules,
-    file: &'r Rc<File>,
+    file: &'r Arc<File>,
     allow: Vec<Part<'r>>,
     deny: Vec<Part<'r>>,
     /// One of the allowed parts with a `*` for each rule, choice, and strictness of the path guard.

@@ -8,13 +8,13 @@ use std::{
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use okta_authorizer_policy::{
-    Bindings, ClaimSet, Effect, MAX_RESOURCE, MethodArn, PolicyDocument, PolicyOptions, RuleEvaluation, Rules,
+    Bindings, ClaimSet, Effect, MAX_RESOURCE, MethodArn, PolicyDocument, PolicyOptions, RuleEvaluation, Rules, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    arguments::{PolicySize, RulesOption},
+    arguments::{DEFAULT_MAX_BYTES, PolicySize, RulesOption},
     claims,
     files::{self, Stop},
     request::{self, DEFAULT_API, DEFAULT_STAGE, FirstRequest, Stage, WAYS_OUT},
@@ -77,6 +77,44 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
     };
     let (rules, file) = files::rules(&arguments.rules.file()?)?;
     Ok(render(&rules, &file.text, &claims, arguments.size.options(), &stage, requests)?)
+}
+
+/// Explains requests of access tokens in the words of `explain`. The policies have the Lambda's
+/// default options.
+#[derive(Debug)]
+pub struct Explainer(Rules);
+
+/// Why a request gets its answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether the path guard denies it.
+    pub is_guarded: bool,
+    /// In one line of printable ASCII: `allowed by the rule in line 5`.
+    pub text: String,
+}
+
+impl Explainer {
+    /// # Errors
+    /// If the rules cannot be read.
+    pub fn read(rules: &Path) -> Result<Self, Stop> {
+        Ok(Self(files::rules(rules)?.0))
+    }
+
+    /// Explains the ARN of a request under the policy that was made for the ARN `first`. `None` if
+    /// the token has no claims that can be read, or if an ARN is none of a method.
+    #[must_use]
+    pub fn explain(&self, token: &str, first: &str, request: &str) -> Option<Explanation> {
+        let claims = claims::read(token).ok()?;
+        let options = PolicyOptions { max_bytes: DEFAULT_MAX_BYTES, path_guard: true };
+        let made = |arn| Some(FirstRequest::new(&self.0, &claims, options, MethodArn::parse(arn)?));
+        let (first, request) = ([made(first)?], made(request)?);
+        let verdict = &request.policy.verdict;
+        let (is_guarded, text) = match request.difference(&first) {
+            Some(difference) => (false, difference.text),
+            None => (*verdict == Verdict::PathGuard, request::describe(verdict)),
+        };
+        Some(Explanation { is_guarded, text: why::printable(&text) })
+    }
 }
 
 /// The claims of an argument: a file, JSON, a token, or `-`.
@@ -649,5 +687,26 @@ routes = ['GET /{a}/{b}/{c}/{d}', 'GET /{a}']
   ]
 }"#;
         assert!(text.contains(policy), "{text}");
+    }
+
+    #[test]
+    fn an_explanation_has_the_words_of_explain() {
+        let explainer = Explainer(Rules::parse(EXAMPLE_RULES).unwrap());
+        let token = |payload: &str| format!("Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.{payload}.AAAA");
+        // {"tenants":"0oa1:acme"}
+        let acme = token("eyJ0ZW5hbnRzIjoiMG9hMTphY21lIn0");
+        let arn = |request: &str| format!("arn:aws:execute-api:us-east-1:123456789012:abcdef1234/prod/{request}");
+        let explain = |token: &str, request: &str| explainer.explain(token, &arn("GET/apps"), &arn(request));
+        for (request, is_guarded, text) in [
+            ("GET/apps", false, "allowed by the rule in line 6"),
+            ("GET/t/acme/a", false, "allowed by the rule \"tenant members\""),
+            ("GET/t/umbra/a", false, "denied: no rule grants it"),
+            ("GET/t/acme/../umbra", true, "denied by the path guard"),
+        ] {
+            let expected = Explanation { is_guarded, text: text.to_owned() };
+            assert_eq!(explain(&acme, request), Some(expected), "{request}");
+        }
+        assert_eq!(explain(&token("e"), "GET/apps"), None);
+        assert_eq!(explainer.explain(&acme, "no ARN", &arn("GET/apps")), None);
     }
 }

@@ -1,10 +1,10 @@
 //! Reads what the caller named, and says what cannot be read.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Read},
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::Arc,
 };
 
 use okta_authorizer_policy::{Rules, RulesErrors};
@@ -26,11 +26,27 @@ impl From<String> for Stop {
     }
 }
 
+/// A line for each mistake: `api.yaml:3:5: the mistake`.
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = match self {
+            Self::Unreadable(reason) => return formatter.write_str(reason),
+            Self::Mistakes(report) => report,
+        };
+        let mistakes = report.findings.iter().filter(|finding| finding.level == Level::Error);
+        let lines = mistakes.map(|mistake| match mistake.places.first() {
+            Some(place) => format!("{place}: {}", mistake.message),
+            None => mistake.message.clone(),
+        });
+        formatter.write_str(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
 /// A file of UTF-8.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn read(path: &Path) -> Result<Rc<File>, Stop> {
+pub fn read(path: &Path) -> Result<Arc<File>, Stop> {
     text(&path.display().to_string(), fs::read(path))
 }
 
@@ -44,13 +60,13 @@ pub fn next_to(path: &Path, name: &str) -> PathBuf {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn read_stdin() -> Result<Rc<File>, Stop> {
+pub fn read_stdin() -> Result<Arc<File>, Stop> {
     let mut bytes = Vec::new();
     let read = io::stdin().read_to_end(&mut bytes);
     text("standard input", read.map(|_| bytes))
 }
 
-fn text(name: &str, read: io::Result<Vec<u8>>) -> Result<Rc<File>, Stop> {
+fn text(name: &str, read: io::Result<Vec<u8>>) -> Result<Arc<File>, Stop> {
     let bytes = read.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{name}: there is no such file"),
         io::ErrorKind::IsADirectory => format!("{name}: this is a folder; expected a file"),
@@ -62,14 +78,14 @@ fn text(name: &str, read: io::Result<Vec<u8>>) -> Result<Rc<File>, Stop> {
         let reasons: Vec<_> = errors.0.into_iter().map(|error| error.reason).collect();
         format!("{name}: {}", reasons.join("; "))
     })?;
-    Ok(Rc::new(File { name: name.to_owned(), text }))
+    Ok(Arc::new(File { name: name.to_owned(), text }))
 }
 
 /// The rules of a file.
 ///
 /// # Errors
 /// All mistakes in it, or that it cannot be read.
-pub fn rules(path: &Path) -> Result<(Rules, Rc<File>), Stop> {
+pub fn rules(path: &Path) -> Result<(Rules, Arc<File>), Stop> {
     let file = read(path)?;
     match Rules::parse(&file.text) {
         Ok(rules) => Ok((rules, file)),
@@ -78,7 +94,7 @@ pub fn rules(path: &Path) -> Result<(Rules, Rc<File>), Stop> {
 }
 
 /// The mistakes of a rules file.
-fn mistakes(file: &Rc<File>, errors: &RulesErrors) -> Report {
+fn mistakes(file: &Arc<File>, errors: &RulesErrors) -> Report {
     let finding = |error: &okta_authorizer_policy::RulesError| Finding {
         level: Level::Error,
         kind: "mistake",

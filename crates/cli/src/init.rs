@@ -1,6 +1,6 @@
 //! `okta-policy init`: starter rules for an API.
 
-use std::{collections::BTreeSet, fmt::Write, path::PathBuf, rc::Rc};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use okta_authorizer_policy::Rules;
@@ -125,7 +125,7 @@ pub fn rules(api: &Api) -> String {
 
 /// For each rule, the comments that silence what `okta-policy check` finds there.
 fn silencers(rules: &[String]) -> Vec<String> {
-    let file = Rc::new(File { name: String::new(), text: rules.concat() });
+    let file = Arc::new(File { name: String::new(), text: rules.concat() });
     let findings = Rules::parse(&file.text).map(|rules| lint(&rules, &file)).unwrap_or_default();
     let mut start = 0;
     let mut of_rule = |rule: &String| {

@@ -21,6 +21,8 @@ pub mod table;
 mod why;
 mod witness;
 
+pub use request::{DEFAULT_API, DEFAULT_STAGE};
+
 /// The rules of the unit tests.
 #[cfg(test)]
 const EXAMPLE_RULES: &str = r#"[[allow]]

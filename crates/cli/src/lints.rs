@@ -1,7 +1,7 @@
 //! What is probably wrong in rules that have no mistake. Each finding has a token and a request that
 //! prove it.
 
-use std::{collections::BTreeSet, ops::Range, rc::Rc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use okta_authorizer_policy::{Effect, Rule, Rules, Verdict};
 
@@ -47,7 +47,7 @@ pub const LINTS: [&str; 8] = [
 /// All findings that no comment silences, in the order of the file, and the comments that silence
 /// nothing.
 #[must_use]
-pub fn lint(rules: &Rules, file: &Rc<File>) -> Vec<Finding> {
+pub fn lint(rules: &Rules, file: &Arc<File>) -> Vec<Finding> {
     let linter = Linter { rules, file, search: Search::new(&[(rules, &file.text)]) };
     let (allow, deny) = (parts(rules, Effect::Allow), parts(rules, Effect::Deny));
     let (allow, deny) = (all_written(&allow), all_written(&deny));
@@ -126,7 +126,7 @@ type Found<'r> = (&'r Rule, Finding);
 
 struct Linter<'r> {
     rules: &'r Rules,
-    file: &'r Rc<File>,
+    file: &'r Arc<File>,
     search: Search<'r>,
 }
 
@@ -427,7 +427,7 @@ fn silencers<'t>(rules: &Rules, text: &'t str) -> Vec<Result<Silencer<'t>, Range
 }
 
 /// The findings without the silenced ones, and with those about comments.
-fn silenced(rules: &Rules, file: &Rc<File>, found: Vec<Found<'_>>) -> Vec<Finding> {
+fn silenced(rules: &Rules, file: &Arc<File>, found: Vec<Found<'_>>) -> Vec<Finding> {
     let silencers = silencers(rules, &file.text);
     let of_comment = |level, kind, span: &Range<usize>, message: String, advice: String| Finding {
         level,

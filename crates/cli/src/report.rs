@@ -1,7 +1,11 @@
 //! What a command found: the mistake or the risk, its place in a file, and a token and a request
 //! that prove it. And how that is printed.
 
-use std::{fmt::Write, ops::Range, rc::Rc};
+use std::{
+    fmt::{self, Write},
+    ops::Range,
+    sync::Arc,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
 use clap::ValueEnum;
@@ -62,7 +66,7 @@ impl Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     /// The part as byte offsets.
     pub span: Range<usize>,
     /// What this part has to do with the finding. The first place of a finding needs none.
@@ -72,8 +76,8 @@ pub struct Place {
 impl Place {
     /// A part without a label.
     #[must_use]
-    pub fn new(file: &Rc<File>, span: Range<usize>) -> Self {
-        Self { file: Rc::clone(file), span, label: None }
+    pub fn new(file: &Arc<File>, span: Range<usize>) -> Self {
+        Self { file: Arc::clone(file), span, label: None }
     }
 
     /// Line and column of the start, counted from 1. The column counts characters.
@@ -87,6 +91,14 @@ impl Place {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
         (line, 1 + before.get(line_start..).unwrap_or_default().chars().count())
+    }
+}
+
+/// `api.yaml:3:5`.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.start();
+        write!(formatter, "{}:{line}:{column}", self.file.name)
     }
 }
 
@@ -204,7 +216,7 @@ impl Finding {
             Level::Note => Title::NOTE,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.kind));
-        let mut files: Vec<&Rc<File>> = self.places.iter().map(|place| &place.file).collect();
+        let mut files: Vec<&Arc<File>> = self.places.iter().map(|place| &place.file).collect();
         files.dedup();
         for file in files {
             let of_file = self.places.iter().enumerate().filter(|(_, place)| place.file == *file);
@@ -294,7 +306,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let file = |name: &str, text: &str| Rc::new(File { name: name.to_owned(), text: text.to_owned() });
+        let file = |name: &str, text: &str| Arc::new(File { name: name.to_owned(), text: text.to_owned() });
         let (rules, api) = (file("a,b/policy.toml", "# ü\n[[allow]]\nroutes = ['GET /a']\n"), file("api.json", "{}\n"));
         let route = rules.text.find('\'').unwrap();
         let witness = Witness {

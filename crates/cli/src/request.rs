@@ -4,8 +4,9 @@ use okta_authorizer_policy::{ClaimSet, MethodArn, Policy, PolicyOptions, RuleNam
 
 use crate::api::METHODS;
 
-/// The API and the stage of requests that do not say theirs.
+/// The API of requests that do not say theirs.
 pub const DEFAULT_API: &str = "abcdef1234";
+/// The stage of requests that do not say theirs.
 pub const DEFAULT_STAGE: &str = "prod";
 
 /// A stage of an API. Region and account are made up, because no rule can name them.

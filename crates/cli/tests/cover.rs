@@ -7,7 +7,7 @@
     reason = "a test that cannot continue must show where and stop"
 )]
 
-use std::{fs, path::Path, process::Command, rc::Rc};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use okta_authorizer_policy::Rules;
 use okta_policy::{
@@ -17,8 +17,8 @@ use okta_policy::{
 };
 use serde_json::{Value, json};
 
-fn file(name: &str, text: &str) -> Rc<File> {
-    Rc::new(File { name: name.to_owned(), text: text.to_owned() })
+fn file(name: &str, text: &str) -> Arc<File> {
+    Arc::new(File { name: name.to_owned(), text: text.to_owned() })
 }
 
 /// An API with these operations. One that ends with `!` has no authorizer.

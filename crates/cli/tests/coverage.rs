@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must show where and stop")]
 
-use std::{collections::BTreeMap, env, fmt::Write, rc::Rc};
+use std::{collections::BTreeMap, env, fmt::Write, sync::Arc};
 
 use okta_authorizer_policy::{ClaimSet, MAX_RESOURCE, MethodArn, PolicyOptions, Rules, render};
 use okta_authorizer_testkit::{
@@ -21,8 +21,8 @@ use okta_policy::{
 };
 use serde_json::{Map, Value, json};
 
-fn file(name: &str, text: String) -> Rc<File> {
-    Rc::new(File { name: name.to_owned(), text })
+fn file(name: &str, text: String) -> Arc<File> {
+    Arc::new(File { name: name.to_owned(), text })
 }
 
 fn api(random: &mut Random) -> Api {
@@ -102,7 +102,7 @@ fn route(random: &mut Random, captures: &[&str]) -> String {
     format!("{} {path}", random.word(&["GET", "GET", "PUT", "ANY"]))
 }
 
-fn rules(random: &mut Random) -> (Rules, Rc<File>) {
+fn rules(random: &mut Random) -> (Rules, Arc<File>) {
     loop {
         let text: Vec<_> = (0..=random.below(4)).map(|_| rule(random)).collect();
         let text = text.join("\n");
@@ -113,7 +113,7 @@ fn rules(random: &mut Random) -> (Rules, Rc<File>) {
 }
 
 /// The same rules with one of them left out, added or exchanged.
-fn changed(random: &mut Random, old: &str) -> (Rules, Rc<File>) {
+fn changed(random: &mut Random, old: &str) -> (Rules, Arc<File>) {
     loop {
         let mut rules: Vec<String> = old.split("\n\n").map(|rule| rule.trim_end().to_owned() + "\n").collect();
         let place = random.below(rules.len());

@@ -7,7 +7,7 @@
     reason = "a test that cannot continue must show where and stop"
 )]
 
-use std::{collections::BTreeMap, env, rc::Rc};
+use std::{collections::BTreeMap, env, sync::Arc};
 
 use okta_authorizer_policy::{ClaimSet, MethodArn, PolicyOptions, Rules, render};
 use okta_authorizer_testkit::{
@@ -120,10 +120,10 @@ fn changed(random: &mut Random, rules: &[Lines]) -> Vec<Lines> {
     changed
 }
 
-fn parse(rules: &[Lines]) -> Option<(Rules, Rc<File>)> {
+fn parse(rules: &[Lines]) -> Option<(Rules, Arc<File>)> {
     let text = rules.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n\n");
     let rules = Rules::parse(&text).ok()?;
-    Some((rules, Rc::new(File { name: "policy.toml".to_owned(), text })))
+    Some((rules, Arc::new(File { name: "policy.toml".to_owned(), text })))
 }
 
 fn claims(random: &mut Random) -> Map<String, Value> {
@@ -237,7 +237,7 @@ fn what_is_not_reported_is_not_found() {
 
 /// What `diff` reports of two files, as kinds.
 fn kinds(old: &str, new: &str) -> Vec<&'static str> {
-    let file = |text: &str| Rc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() });
+    let file = |text: &str| Arc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() });
     let (old_rules, new_rules) = (Rules::parse(old).unwrap(), Rules::parse(new).unwrap());
     diff((&old_rules, &file(old)), (&new_rules, &file(new)), None).iter().map(|finding| finding.kind).collect()
 }

@@ -8,7 +8,7 @@
     reason = "a test that cannot continue must show where and stop"
 )]
 
-use std::{env, rc::Rc};
+use std::{env, sync::Arc};
 
 use okta_authorizer_policy::{ClaimSet, MethodArn, PolicyOptions, Rules, Verdict, render};
 use okta_authorizer_testkit::{iam, random::Random};
@@ -22,8 +22,8 @@ use okta_policy::{
 };
 use serde_json::{Map, Value, json};
 
-fn file(text: &str) -> Rc<File> {
-    Rc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() })
+fn file(text: &str) -> Arc<File> {
+    Arc::new(File { name: "policy.toml".to_owned(), text: text.to_owned() })
 }
 
 fn findings(text: &str) -> Vec<Finding> {

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     env,
     future::{Future, ready},
+    io::stderr,
     net::SocketAddr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -109,7 +110,7 @@ pub struct Ended {
 pub enum Log {
     /// They are kept for [`Authorizer::stop`].
     Captured,
-    /// They go to this program's own stdout and stderr.
+    /// They go to this program's stderr.
     Inherited,
 }
 
@@ -289,7 +290,7 @@ impl Authorizer {
         let server = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         server.spawn(async { serve(listener.await, api).await });
 
-        let output = || if log == Log::Captured { Stdio::piped() } else { Stdio::inherit() };
+        let output = || if log == Log::Captured { Stdio::piped() } else { stderr().into() };
         let binary = authorizer_binary();
         let mut child = Command::new(&binary)
             .env_clear()

@@ -1,6 +1,6 @@
 //! A file with its tree, and what kind of file it is.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{
     mistake,
@@ -19,7 +19,7 @@ const EXPORT: &str = "aws apigateway get-export --rest-api-id ID --stage-name ST
 /// A file with its tree.
 pub struct Document {
     /// The file.
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     /// The tree.
     pub root: Node,
 }
@@ -27,7 +27,7 @@ pub struct Document {
 impl Document {
     /// # Errors
     /// If it is no file of a kind that is read here.
-    pub fn parse(file: &Rc<File>) -> Result<Self, Stop> {
+    pub fn parse(file: &Arc<File>) -> Result<Self, Stop> {
         let is_json = file.name.to_ascii_lowercase().ends_with(".json");
         let root = node::parse(&file.text, is_json);
         let is_map = root.as_ref().is_ok_and(|root| matches!(root.value, Value::Map(_)));
@@ -35,7 +35,7 @@ impl Document {
             return Err(Stop::Unreadable(format!("{}: this is {kind}; {EXPECTED}", file.name)));
         }
         let root = root.map_err(|(reason, span)| mistake(format!("{reason}; {EXPECTED}"), Place::new(file, span)))?;
-        let document = Self { file: Rc::clone(file), root };
+        let document = Self { file: Arc::clone(file), root };
         match document.other_document() {
             Some(kind) => Err(Stop::Unreadable(format!("{}: {kind}; {EXPECTED}", file.name))),
             None => Ok(document),

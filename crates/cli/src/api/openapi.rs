@@ -1,7 +1,7 @@
 //! An OpenAPI document as API Gateway's import takes it. Sources: API Gateway Developer Guide,
 //! "OpenAPI extensions for API Gateway" and "Set the OpenAPI `basePath` property".
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use super::{
     Access, BasePath, Builder,
@@ -41,7 +41,7 @@ pub struct Sam {
 
 /// A document, which can be a part of a template.
 struct Reader<'a> {
-    file: &'a Rc<File>,
+    file: &'a Arc<File>,
     root: &'a Node,
     sam: &'a Sam,
     schemes: HashMap<String, Scheme>,
@@ -55,7 +55,7 @@ pub fn read(document: &Document, base_path: BasePath, sam: &Sam, builder: &mut B
 }
 
 /// Adds the operations of a document that is this node.
-pub fn read_part(file: &Rc<File>, root: &Node, base_path: BasePath, sam: &Sam, builder: &mut Builder) {
+pub fn read_part(file: &Arc<File>, root: &Node, base_path: BasePath, sam: &Sam, builder: &mut Builder) {
     let mut reader = Reader { file, root, sam, schemes: HashMap::new(), has_authorizer: false, prefix: String::new() };
     reader.read_schemes(builder);
     reader.prefix = prefix(root, base_path);
@@ -298,7 +298,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The kind of an authorizer. If it cannot be known, a note says so, and it is taken for ours.
-pub fn authorizer_kind(file: &Rc<File>, authorizer: &Node, kind: Option<&Node>, builder: &mut Builder) -> Scheme {
+pub fn authorizer_kind(file: &Arc<File>, authorizer: &Node, kind: Option<&Node>, builder: &mut Builder) -> Scheme {
     match kind.and_then(Node::text).map(str::to_ascii_uppercase).as_deref() {
         Some("TOKEN") => Scheme::Authorizer,
         Some("COGNITO_USER_POOLS") => Scheme::Other("a Cognito user pool".to_owned()),

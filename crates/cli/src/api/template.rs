@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
-    rc::Rc,
+    sync::Arc,
 };
 
 use super::{
@@ -22,10 +22,10 @@ use crate::{
 const IMPLICIT: &str = "ServerlessRestApi";
 
 struct Template<'a> {
-    file: &'a Rc<File>,
+    file: &'a Arc<File>,
     root: &'a Node,
     base_path: BasePath,
-    load: &'a dyn Fn(&str) -> Option<Rc<File>>,
+    load: &'a dyn Fn(&str) -> Option<Arc<File>>,
     builder: &'a mut Builder,
 }
 
@@ -44,7 +44,7 @@ struct Auth {
 }
 
 /// Adds the operations of every REST API in the template.
-pub fn read(document: &Document, base_path: BasePath, load: &dyn Fn(&str) -> Option<Rc<File>>, builder: &mut Builder) {
+pub fn read(document: &Document, base_path: BasePath, load: &dyn Fn(&str) -> Option<Arc<File>>, builder: &mut Builder) {
     let mut template = Template { file: &document.file, root: &document.root, base_path, load, builder };
     template.unseen();
     let events = template.events();
@@ -52,6 +52,7 @@ pub fn read(document: &Document, base_path: BasePath, load: &dyn Fn(&str) -> Opt
         template.read_api(&name, &events);
         template.builder.end_of_api();
     }
+    template.builder.stage = template.stage(&events);
 }
 
 /// What a `Ref`, `Fn::GetAtt` or `Fn::Sub` names: a resource, and the attribute if there is one.
@@ -111,6 +112,21 @@ impl<'a> Template<'a> {
 
     fn note(&mut self, span: &Range<usize>, message: impl Into<String>) {
         self.builder.note(self.file, span, message);
+    }
+
+    /// The name of the first stage that has one. A parameter has its default.
+    fn stage(&self, events: &[(String, Event)]) -> Option<String> {
+        let default_of = |name: &str| self.root.at(&["Parameters", name, "Default"])?.text();
+        let name_of = |resource: &'a Entry| {
+            let kind = resource.node.get("Type").and_then(Node::text)?;
+            let is_stage =
+                ["AWS::Serverless::Api", "AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"].contains(&kind);
+            let name = resource.node.at(&["Properties", "StageName"]).filter(|_| is_stage)?;
+            fixed_text(name).or_else(|| default_of(reference(name)?.0))
+        };
+        let named = self.resources().iter().find_map(name_of);
+        // SAM gives this name to the stage of the API that it makes of events.
+        named.or_else(|| events.iter().any(|(api, _)| api == IMPLICIT).then_some("Prod")).map(str::to_owned)
     }
 
     /// Says which resources are not read.

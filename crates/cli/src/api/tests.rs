@@ -1,4 +1,4 @@
-use std::{path::PathBuf, rc::Rc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::{Access, Api, BasePath, METHODS, Operation, parse, read};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     report::{File, Format},
 };
 
-fn file(name: &str, text: &str) -> Rc<File> {
-    Rc::new(File { name: name.to_owned(), text: text.to_owned() })
+fn file(name: &str, text: &str) -> Arc<File> {
+    Arc::new(File { name: name.to_owned(), text: text.to_owned() })
 }
 
 fn api(name: &str, text: &str) -> Result<Api, Stop> {
@@ -647,4 +647,39 @@ paths:
     }
     let put = api.operations.iter().find(|operation| operation.name() == "PUT /a/{id}").expect("it is there");
     assert!(put.matches("PUT", "/a/b") && !put.matches("GET", "/a/x") && !put.matches("PUT", "/a/x/c"));
+}
+
+#[test]
+fn the_stage_is_that_of_the_template() {
+    let of_api = |stage: &str| {
+        let body = "DefinitionBody: { paths: { /a: { get: {} } } }";
+        format!("Resources:\n  Api: {{ Type: AWS::Serverless::Api, Properties: {{ {stage} {body} }} }}\n")
+    };
+    let parameter = |default: &str| {
+        let api = of_api("StageName: !Ref Stage,");
+        format!("Parameters: {{ Stage: {{ Type: String{default} }} }}\n{api}")
+    };
+    let of_stage = "Resources:
+  Api: { Type: AWS::ApiGateway::RestApi, Properties: { Body: { paths: { /a: { get: {} } } } } }
+  Bucket: { Type: AWS::S3::Bucket, Properties: { StageName: no } }
+  Stage: { Type: AWS::ApiGateway::Stage, Properties: { StageName: !Sub beta, RestApiId: !Ref Api } }
+";
+    let implicit = "Resources:
+  Function:
+    Type: AWS::Serverless::Function
+    Properties: { Events: { A: { Type: Api, Properties: { Path: /a, Method: get } } } }
+";
+    let openapi = "openapi: 3.0.1\npaths: { /a: { get: {} } }\n";
+    for (text, expected) in [
+        (of_api("StageName: live,"), Some("live")),
+        (of_api("StageName: !Sub '${Env}-x',"), None),
+        (of_api(""), None),
+        (parameter(", Default: dev"), Some("dev")),
+        (parameter(""), None),
+        (of_stage.to_owned(), Some("beta")),
+        (implicit.to_owned(), Some("Prod")),
+        (openapi.to_owned(), None),
+    ] {
+        assert_eq!(api("t.yaml", &text).unwrap().stage.as_deref(), expected, "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads a tests file, and reports all mistakes at once.
 
-use std::{collections::BTreeMap, ops::Range, rc::Rc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use okta_authorizer_policy::{ClaimSet, MethodArn};
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Tests {
     /// The file.
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     /// Its `[[case]]` tables, in the order of the file.
     pub cases: Vec<Case>,
     /// Its `[[expected]]` tables, likewise.
@@ -72,11 +72,11 @@ pub struct Expected {
 ///
 /// # Errors
 /// All mistakes in it, each with its place.
-pub fn read(file: &Rc<File>) -> Result<Tests, Report> {
+pub fn read(file: &Arc<File>) -> Result<Tests, Report> {
     let mut reader = Reader { file, mistakes: Vec::new() };
     let (cases, expected) = reader.tests();
     if reader.mistakes.is_empty() {
-        return Ok(Tests { file: Rc::clone(file), cases, expected });
+        return Ok(Tests { file: Arc::clone(file), cases, expected });
     }
     let mut findings = reader.mistakes;
     findings.sort_by_key(|finding| finding.places.first().map(|place| place.span.start));
@@ -96,7 +96,7 @@ type Item<'t> = Spanned<DeValue<'t>>;
 /// Collects the mistakes. A part with a mistake is left out of the result, so that the rest is
 /// checked too.
 struct Reader<'f> {
-    file: &'f Rc<File>,
+    file: &'f Arc<File>,
     mistakes: Vec<Finding>,
 }
 
@@ -463,7 +463,7 @@ mod tests {
 
     /// The places of each mistake as lines, and its message.
     fn mistakes(text: &str) -> Vec<(Vec<usize>, String)> {
-        let file = Rc::new(File { name: "t.toml".to_owned(), text: text.to_owned() });
+        let file = Arc::new(File { name: "t.toml".to_owned(), text: text.to_owned() });
         let Err(report) = read(&file) else { return Vec::new() };
         let lines = |finding: &Finding| finding.places.iter().map(|place| place.start().0).collect();
         report.findings.iter().map(|finding| (lines(finding), finding.message.clone())).collect()
@@ -606,7 +606,7 @@ mod tests {
 
     #[test]
     fn an_expected_finding_has_a_kind_a_place_and_a_reason() {
-        let file = |text: &str| Rc::new(File { name: "t.toml".to_owned(), text: text.to_owned() });
+        let file = |text: &str| Arc::new(File { name: "t.toml".to_owned(), text: text.to_owned() });
         let good = "[[expected]]\nfinding = 'open-operation'\non = ['GET /health', 'GET /x']\nreason = 'public'\n";
         let text = file(good);
         let tests = read(&text).unwrap();

@@ -2,7 +2,6 @@
 //! it is for local use only.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -21,14 +20,31 @@ use tokio::{
 };
 use url::form_urlencoded;
 
-use super::Error;
+use super::{Error, claims::claims};
 use crate::{
-    keys::{Key, jwks},
+    keys::{self, Key, jwks},
     now,
 };
 
 /// The lifetime of a token, in seconds.
 const LIFETIME: u64 = 3_600;
+
+/// The fields that are the OAuth request and no claims. A client's secret is not looked at.
+const REQUEST: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+
+/// The claims that no field can set, and what to do instead.
+const TAKEN: [(&str, &str); 8] = [
+    ("cid", "write client_id=TEXT"),
+    ("scp", "write scope=TEXT"),
+    ("ver", SET),
+    ("jti", SET),
+    ("iss", SET),
+    ("aud", SET),
+    ("iat", SET),
+    ("exp", SET),
+];
+
+const SET: &str = "leave it out, because the toy issuer sets it itself";
 
 /// The running server. Dropping it closes the port.
 pub struct Issuer {
@@ -43,15 +59,17 @@ struct Toy {
 }
 
 impl Issuer {
-    /// Generates the first key, which takes a second, and serves on `listener`.
+    /// Serves on `listener`. The first key is the public sample key, because a new one takes up to a
+    /// second, and anybody gets a token here anyway.
     ///
     /// # Errors
     /// The listener has no address.
-    pub async fn start(listener: TcpListener) -> Result<Self, Error> {
+    pub fn start(listener: TcpListener) -> Result<Self, Error> {
         let origin = format!("http://{}", listener.local_addr()?);
-        let toy = Toy { issuer: format!("{origin}/oauth2/default"), keys: Mutex::new(vec![generate(1).await?]) };
+        let first = keys::sample().named("toy-1");
+        let toy = Toy { issuer: format!("{origin}/oauth2/default"), keys: Mutex::new(vec![first]) };
         let router = Router::new()
-            .route("/oauth2/default/v1/keys", get(keys))
+            .route("/oauth2/default/v1/keys", get(published))
             .route("/oauth2/default/v1/token", post(token))
             .route("/rotate", post(rotate))
             .with_state(Arc::new(toy));
@@ -80,11 +98,7 @@ impl Drop for Issuer {
     }
 }
 
-async fn generate(number: usize) -> Result<Key, task::JoinError> {
-    task::spawn_blocking(move || Key::generate(format!("toy-{number}"))).await
-}
-
-async fn keys(State(toy): State<Arc<Toy>>) -> impl IntoResponse {
+async fn published(State(toy): State<Arc<Toy>>) -> impl IntoResponse {
     ([("cache-control", "max-age=3600, must-revalidate")], Json(jwks(&toy.keys.lock().unwrap())))
 }
 
@@ -92,39 +106,53 @@ async fn keys(State(toy): State<Arc<Toy>>) -> impl IntoResponse {
 /// valid.
 async fn rotate(State(toy): State<Arc<Toy>>) -> Result<Json<Value>, (StatusCode, String)> {
     let number = toy.keys.lock().unwrap().len() + 1;
-    let key = generate(number).await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let generated = task::spawn_blocking(move || Key::generate(format!("toy-{number}"))).await;
+    let key = generated.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     toy.keys.lock().unwrap().push(key);
     let published: Vec<_> = toy.keys.lock().unwrap().iter().map(|key| key.kid).collect();
     Ok(Json(json!({ "signs": key.kid, "published": published })))
 }
 
-/// The token endpoint of RFC 6749: client credentials (4.4), and a grant named `toy` with any
-/// claims.
+/// The token endpoint of RFC 6749: client credentials (4.4), and a grant named `toy` for a user. All
+/// fields that are not the request become claims.
 async fn token(State(toy): State<Arc<Toy>>, form: String) -> (StatusCode, Json<Value>) {
-    let mut fields: HashMap<String, Vec<String>> = HashMap::new();
-    for (name, value) in form_urlencoded::parse(form.as_bytes()).into_owned() {
-        fields.entry(name).or_default().push(value);
-    }
-    let first = |name: &str| fields.get(name).and_then(|values| values.first());
-    let all = |name: &str| fields.get(name).cloned().unwrap_or_default();
-    let scopes: Vec<_> = all("scope").iter().flat_map(|scope| scope.split(' ')).map(str::to_owned).collect();
-    let client = first("client_id").map_or("0oatoyclient", String::as_str);
-    let mut claims = Map::new();
-    match first("grant_type").map(String::as_str) {
-        Some("client_credentials") => drop(claims.insert("sub".to_owned(), json!(client))),
-        Some("toy") => {
-            let Some(uid) = first("uid") else { return refused("invalid_request", "the toy grant needs a uid") };
-            claims.insert("uid".to_owned(), json!(uid));
-            claims.insert("sub".to_owned(), json!(format!("{uid}@example.com")));
-            for name in ["groups", "tenants"] {
-                if fields.contains_key(name) {
-                    claims.insert(name.to_owned(), json!(all(name)));
-                }
+    let fields = form_urlencoded::parse(form.as_bytes()).into_owned();
+    let (request, fields): (Vec<_>, Vec<_>) = fields.partition(|(name, _)| REQUEST.contains(&name.as_str()));
+    let one = |name: &str| {
+        let mut values = request.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        match values.next() {
+            None => Ok(first),
+            Some(_) => {
+                Err(format!("{name} is there more than once; expected it once, and scopes with a space between"))
             }
         }
-        _ => return refused("unsupported_grant_type", "grant_type is client_credentials or toy"),
+    };
+    let read = || Ok::<_, String>((one("grant_type")?, one("client_id")?, one("scope")?, claims(fields, &TAKEN)?));
+    let (grant, client, scope, mut claims) = match read() {
+        Ok(read) => read,
+        Err(problem) => return refused("invalid_request", problem),
+    };
+    let client = client.unwrap_or("0oatoyclient");
+    match grant {
+        Some("client_credentials") => {
+            if let Some(name) = ["uid", "sub"].into_iter().find(|name| claims.contains_key(*name)) {
+                let problem = format!("a token of client_credentials has no {name} of its own; write grant_type=toy");
+                return refused("invalid_request", problem);
+            }
+            claims.insert("sub".to_owned(), json!(client));
+        }
+        Some("toy") => {
+            let Some(uid) = claims.get("uid").and_then(Value::as_str) else {
+                return refused("invalid_request", "the grant toy needs the user's id; write uid=TEXT");
+            };
+            let login = json!(format!("{uid}@example.com"));
+            claims.entry("sub").or_insert(login);
+        }
+        _ => return refused("unsupported_grant_type", "expected grant_type=toy or grant_type=client_credentials"),
     }
     claims.insert("cid".to_owned(), json!(client));
+    let scopes: Vec<_> = scope.into_iter().flat_map(|scope| scope.split_whitespace()).collect();
     if !scopes.is_empty() {
         claims.insert("scp".to_owned(), json!(scopes));
     }
@@ -137,8 +165,8 @@ async fn token(State(toy): State<Arc<Toy>>, form: String) -> (StatusCode, Json<V
     (StatusCode::OK, Json(answer))
 }
 
-fn refused(error: &str, description: &str) -> (StatusCode, Json<Value>) {
-    (StatusCode::BAD_REQUEST, Json(json!({ "error": error, "error_description": description })))
+fn refused(error: &str, description: impl Into<String>) -> (StatusCode, Json<Value>) {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error, "error_description": description.into() })))
 }
 
 impl Toy {

@@ -1,32 +1,41 @@
-//! The demo API in `examples/demo`: its routes, its authorizer's settings and its gateway
-//! responses.
+//! The demo API: its routes, and the settings of its authorizer and of its gateway responses, which
+//! every API has here.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::Response,
 };
+use okta_policy::{
+    api::{self, Api, BasePath, node::Node},
+    report::File,
+};
 use regex_lite::Regex;
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Error;
-use crate::METHODS;
 
-const ANY: &str = "x-amazon-apigateway-any-method";
-const PROPERTIES: &str = "/Resources/DemoApi/Properties";
+/// The template of the demo API.
+const TEMPLATE: &str = include_str!("../../../../examples/demo/template.yaml");
 
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// The demo API. Every template parameter has its default.
-pub struct Api {
-    pub stage: String,
-    pub routes: Vec<Route>,
+/// The routes of the demo API.
+///
+/// # Errors
+/// The template cannot be read.
+pub fn demo_api() -> Result<Api, Error> {
+    let file = File { name: "examples/demo/template.yaml".to_owned(), text: TEMPLATE.to_owned() };
+    Ok(api::parse(&Arc::new(file), BasePath::Ignore, &|_| None).map_err(|stop| stop.to_string())?)
+}
+
+/// What the demo API says about its authorizer and its gateway responses.
+pub struct Settings {
     /// API Gateway invokes the authorizer only for `Authorization` headers that match.
     pub validation: Regex,
-    /// How long API Gateway caches a policy.
+    /// How long API Gateway caches a policy. A parameter has its default.
     pub reauthorize_every: Duration,
     /// The headers of the answer to a CORS preflight request.
     pub preflight: Headers,
@@ -56,54 +65,38 @@ struct GatewayResponse {
     template: String,
 }
 
-impl Api {
-    /// Reads the template.
+impl Settings {
+    /// Reads the template of the demo API.
     ///
     /// # Errors
-    /// The template has no demo API, or it uses a feature that this reader does not support.
-    pub fn of(template: &str) -> Result<Self, Error> {
-        let documents = Yaml::load_from_str(template)?;
-        let template = json(documents.first().ok_or("the template is empty")?)?;
-        let find = |path: &str| {
-            let value = template.pointer(&format!("{PROPERTIES}{path}"));
-            value.ok_or_else(|| format!("examples/demo/template.yaml has no {PROPERTIES}{path}"))
-        };
-        let text = |path: &str| {
-            let value = find(path)?.as_str();
-            value.map(str::to_owned).ok_or_else(|| format!("{PROPERTIES}{path} is not text"))
-        };
-
-        let ttl = resolved(&template, find("/Auth/Authorizers/Okta/Identity/ReauthorizeEvery")?)?;
-        let paths = find("/DefinitionBody/paths")?.as_object().ok_or("the paths are not a mapping")?;
+    /// It has no such setting, or uses a feature that this reader does not support.
+    pub fn of_demo() -> Result<Self, Error> {
+        let template = api::node::parse(TEMPLATE, false)
+            .map_err(|(problem, span)| format!("{problem}, at byte {}", span.start))?;
+        let demo = template.at(&["Resources", "DemoApi", "Properties"]).ok_or("the template has no DemoApi")?;
+        let find = |keys: &[&str]| demo.at(keys).ok_or_else(|| format!("DemoApi has no {}", keys.join(".")));
+        let identity = |key| find(&["Auth", "Authorizers", "Okta", "Identity", key]);
+        let ttl = identity("ReauthorizeEvery")?;
+        let default = ttl.get("Ref").and_then(|name| template.at(&["Parameters", name.text()?, "Default"]));
         let mut responses = HashMap::new();
         for response_type in GatewayResponseType::ALL {
-            let path = format!("/GatewayResponses/{}", response_type.name());
-            responses.insert(
-                response_type.name(),
-                GatewayResponse::of(find(&path)?).map_err(|error| format!("{path}: {error}"))?,
-            );
+            let name = response_type.name();
+            let response = GatewayResponse::of(find(&["GatewayResponses", name])?);
+            responses.insert(name, response.map_err(|error| format!("{name}: {error}"))?);
         }
+        let cors = |header, key| Ok::<_, Error>((header, text(find(&["Cors", key])?)?));
         Ok(Self {
-            stage: text("/StageName")?,
-            routes: paths.iter().map(|(path, item)| Route::of(path, item)).collect::<Result<_, _>>()?,
-            validation: Regex::new(&text("/Auth/Authorizers/Okta/Identity/ValidationExpression")?)?,
-            reauthorize_every: Duration::from_secs(ttl.as_u64().ok_or("ReauthorizeEvery is not a number")?),
+            validation: Regex::new(text(identity("ValidationExpression")?)?)?,
+            reauthorize_every: Duration::from_secs(text(default.unwrap_or(ttl))?.parse()?),
             // SAM writes these methods for a path with any method.
-            preflight: headers(&json!({
-                "Access-Control-Allow-Origin": find("/Cors/AllowOrigin")?,
-                "Access-Control-Allow-Headers": find("/Cors/AllowHeaders")?,
-                "Access-Control-Max-Age": find("/Cors/MaxAge")?,
-                "Access-Control-Allow-Methods": "'DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT'",
-            }))?,
+            preflight: headers([
+                cors("Access-Control-Allow-Origin", "AllowOrigin")?,
+                cors("Access-Control-Allow-Headers", "AllowHeaders")?,
+                cors("Access-Control-Max-Age", "MaxAge")?,
+                ("Access-Control-Allow-Methods", "'DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT'"),
+            ])?,
             responses,
         })
-    }
-
-    /// The route of a request. `path` is the raw path without the stage.
-    pub fn route(&self, method: &str, path: &str) -> Option<&Route> {
-        let fitting = self.routes.iter().filter(|route| route.matches(path));
-        let most_specific = fitting.max_by(|one, other| one.segments.cmp(&other.segments))?;
-        most_specific.methods.contains(&method).then_some(most_specific)
     }
 
     /// The template's response of this type. `message` is `$context.error.message`.
@@ -140,110 +133,34 @@ impl GatewayResponseType {
 }
 
 impl GatewayResponse {
-    fn of(response: &Value) -> Result<Self, Error> {
-        let status = response.get("StatusCode").and_then(Value::as_u64).ok_or("no StatusCode")?;
-        let template = response.pointer("/ResponseTemplates/application~1json").and_then(Value::as_str);
+    fn of(response: &Node) -> Result<Self, Error> {
+        let status = response.get("StatusCode").and_then(Node::text).ok_or("no StatusCode")?;
+        let template = response.at(&["ResponseTemplates", "application/json"]).and_then(Node::text);
         let template = template.ok_or("no template for JSON")?;
         let rest = template.replace("$context.error.messageString", "").replace("$context.error.responseType", "");
         if rest.contains(['$', '#']) {
             return Err(format!("unsupported variables in {template}").into());
         }
+        let own = response.at(&["ResponseParameters", "Headers"]).map(Node::entries).unwrap_or_default();
+        let own = own.iter().map(|header| Ok((header.key.as_str(), text(&header.node)?)));
         Ok(Self {
-            status: StatusCode::from_u16(u16::try_from(status)?)?,
-            headers: response.pointer("/ResponseParameters/Headers").map_or_else(|| Ok(Headers::new()), headers)?,
+            status: StatusCode::from_bytes(status.as_bytes())?,
+            headers: headers(own.collect::<Result<Vec<_>, Error>>()?)?,
             template: template.to_owned(),
         })
     }
 }
 
+fn text(node: &Node) -> Result<&str, Error> {
+    Ok(node.text().ok_or("a value in the template is not text")?)
+}
+
 /// Headers in API Gateway's notation, in which literal text is in single quotes.
-fn headers(mapping: &Value) -> Result<Headers, Error> {
-    let header = |(name, value): (&String, &Value)| {
-        let text = value.as_str().and_then(|value| value.strip_prefix('\'')?.strip_suffix('\''));
+fn headers<'t>(headers: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Headers, Error> {
+    let header = |(name, value): (&str, &str)| {
+        let text = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
         let text = text.ok_or_else(|| format!("the header {name} is not text in single quotes"))?;
         Ok((HeaderName::try_from(name.to_lowercase())?, HeaderValue::try_from(text)?))
     };
-    mapping.as_object().ok_or("the headers are not a mapping")?.iter().map(header).collect()
-}
-
-/// A path of the API.
-pub struct Route {
-    /// The path in the template, for example `/idps/{id}`.
-    pub resource: String,
-    segments: Vec<Segment>,
-    methods: Vec<&'static str>,
-}
-
-/// In ascending order of API Gateway's preference.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Segment {
-    /// `{proxy+}`: the rest of the path.
-    Rest,
-    /// `{id}`: one segment.
-    Parameter,
-    Text(String),
-}
-
-impl Route {
-    fn of(resource: &str, item: &Value) -> Result<Self, Error> {
-        let methods = METHODS.into_iter().filter(|method| item.get(ANY).or(item.get(method.to_lowercase())).is_some());
-        let segments = resource.strip_prefix('/').ok_or("a path begins with a slash")?.split('/');
-        let segment = |text: &str| match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            Some(name) if name.ends_with('+') => Segment::Rest,
-            Some(_) => Segment::Parameter,
-            None => Segment::Text(text.to_owned()),
-        };
-        Ok(Self {
-            resource: resource.to_owned(),
-            segments: segments.map(segment).collect(),
-            methods: methods.collect(),
-        })
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut parts = path.split('/');
-        for segment in &self.segments {
-            match (segment, parts.next()) {
-                (Segment::Rest, Some(part)) => return !part.is_empty() || parts.next().is_some(),
-                (Segment::Parameter, Some(part)) if !part.is_empty() => {}
-                (Segment::Text(text), Some(part)) if text == part => {}
-                _ => return false,
-            }
-        }
-        parts.next().is_none()
-    }
-}
-
-/// The JSON form of a YAML template: `!Ref X` becomes `{"Ref": "X"}`.
-fn json(yaml: &Yaml<'_>) -> Result<Value, Error> {
-    Ok(match yaml {
-        Yaml::Value(Scalar::Null) => Value::Null,
-        Yaml::Value(Scalar::Boolean(value)) => json!(value),
-        Yaml::Value(Scalar::Integer(value)) => json!(value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
-        Yaml::Value(Scalar::String(value)) => json!(value),
-        Yaml::Sequence(items) => items.iter().map(json).collect::<Result<_, _>>()?,
-        Yaml::Mapping(members) => {
-            let member = |(name, value): (&Yaml<'_>, _)| {
-                let name = name.as_str().ok_or("a name in the template is not text")?;
-                Ok::<_, Error>((name.to_owned(), json(value)?))
-            };
-            Value::Object(members.iter().map(member).collect::<Result<Map<_, _>, _>>()?)
-        }
-        Yaml::Tagged(tag, value) => match tag.suffix.as_str() {
-            name @ ("Ref" | "Condition") => json!({ name: json(value)? }),
-            name => json!({ format!("Fn::{name}"): json(value)? }),
-        },
-        Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => {
-            return Err(format!("unsupported YAML in the template: {yaml:?}").into());
-        }
-    })
-}
-
-/// The value, or the default of the parameter that it refers to.
-fn resolved<'t>(template: &'t Value, value: &'t Value) -> Result<&'t Value, Error> {
-    let Some(name) = value.get("Ref").and_then(Value::as_str) else { return Ok(value) };
-    let default = template.pointer(&format!("/Parameters/{name}/Default"));
-    default.ok_or_else(|| format!("the parameter {name} has no default").into())
+    headers.into_iter().map(header).collect()
 }
