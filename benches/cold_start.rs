@@ -178,8 +178,8 @@ fn resident_after_calls(case: &Case) -> [u64; 2] {
     [early, process.resident_kib()]
 }
 
-/// Builds the plain floor with cargo, and the static floor and the authorizer in the way in which
-/// the authorizer is deployed. All have the same versions of their dependencies, because the floor
+/// Builds the plain floor with cargo, the static floor with cargo-lambda, and the authorizer as
+/// `sam build` does. All have the same versions of their dependencies, because the floor
 /// is built from a copy with our lock file. The copy is in the target folder, so that this changes
 /// no file outside it.
 fn build() -> [PathBuf; 3] {
@@ -192,19 +192,17 @@ fn build() -> [PathBuf; 3] {
         fs::copy(&from, baseline.join(from.file_name().unwrap())).unwrap();
     }
     let static_target = format!("{}-unknown-linux-musl", env::consts::ARCH);
-    let deployed = ["lambda", "build", "--target", &static_target];
-    for (folder, package, command) in [
-        (&*baseline, "baseline", &["build"][..]),
-        (&*baseline, "baseline", &deployed),
-        (root, "okta-authorizer", &deployed),
-    ] {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(folder).args(command).args(["--release", "--quiet", "--package", package]);
-        build.env("CARGO_TARGET_DIR", &target);
+    let mut plain = Command::new(env!("CARGO"));
+    plain.current_dir(&baseline).args(["build", "--release", "--quiet"]);
+    let mut linked = Command::new(env!("CARGO"));
+    linked.current_dir(&baseline).args(["lambda", "build", "--release", "--quiet", "--target", &static_target]);
+    let mut ours = Command::new(root.join(".sam/build"));
+    ours.current_dir(root).arg(env::consts::ARCH).arg(target.join("figures"));
+    for mut build in [plain, linked, ours] {
+        build.env("CARGO_TARGET_DIR", &target).stdout(Stdio::null());
         assert!(build.status().unwrap().success(), "{build:?} (cargo-lambda is needed)");
     }
-    ["release/baseline", "lambda/baseline/bootstrap", "lambda/okta-authorizer/bootstrap"]
-        .map(|built| target.join(built))
+    ["release/baseline", "lambda/baseline/bootstrap", "figures/bootstrap"].map(|built| target.join(built))
 }
 
 /// Moves this process, and so all that it starts, to one CPU. With several, the measured time would
