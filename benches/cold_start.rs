@@ -1,15 +1,13 @@
 //! `cargo bench --bench cold_start [SPAWNS]`: time from process start to the first answer, and time
-//! of a warm call, as multiples of an empty handler's (`benches/baseline`).
+//! of a warm call, as multiples of the floor, which is an empty handler (`benches/baseline`).
 //!
-//! The deployed binary and the baseline run in turns with the same Runtime API on loopback. CPU
-//! time is the kernel's (`/proc/PID/task/*/schedstat`) when the first answer arrives.
+//! The deployed binary and the floor run in turns with the same Runtime API on loopback. CPU time
+//! is the kernel's (`/proc/PID/task/*/schedstat`) when the first answer arrives.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{
-    env,
-    fmt::Write as _,
-    fs,
+    env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -27,7 +25,7 @@ use okta_authorizer_testkit::{
     temp_file::TempFile,
     tls::{Authority, Certificate, TlsFront},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 const WARM_CALLS: usize = 2_000;
 
@@ -64,7 +62,8 @@ struct Case {
 #[tokio::main]
 async fn main() {
     let spawns = env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(40);
-    let [baseline, static_baseline, ours] = build();
+    let [floor, static_floor, ours] = build();
+    pin();
 
     let okta = Okta::start(Reply::keys(&keys::jwks(&[keys::main()]))).await;
     let table = Table::start().await;
@@ -88,29 +87,23 @@ async fn main() {
         logs: binary == ours,
     };
     let cases = [
-        case("baseline", &baseline, &pinned, PINNED_ISSUER),
-        case("baseline, linked like the authorizer", &static_baseline, &pinned, PINNED_ISSUER),
+        case("static floor", &static_floor, &pinned, PINNED_ISSUER),
+        case("plain floor", &floor, &pinned, PINNED_ISSUER),
         case("pinned keys", &ours, &pinned, PINNED_ISSUER),
-        case("no table, keys from Okta over TLS", &ours, &over_tls, &issuer),
+        case("keys from Okta over TLS", &ours, &over_tls, &issuer),
         case("keys from the table over TLS", &ours, &shared, &issuer),
     ];
-    let measurements = tokio::task::spawn_blocking(move || measure(&cases, spawns)).await.unwrap();
     let bytes = fs::metadata(&ours).unwrap().len();
-    let table = format!("{}\nThe binary: {bytes} bytes.\n", table_of(&measurements, spawns));
-    println!("\n{table}");
-    let folder = ours.ancestors().nth(3).unwrap().join("figures");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("cold_start.json"), measurements.to_string()).unwrap();
-    fs::write(folder.join("cold_start.md"), table).unwrap();
+    tokio::task::spawn_blocking(move || measure(&cases, spawns)).await.unwrap();
+    println!("| the bootstrap | {bytes} bytes |");
 }
 
-/// All measurements. The unit is microseconds, unless the name has another one.
-fn measure(cases: &[Case], spawns: usize) -> Value {
-    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+/// Prints three tables. The tool `figures` reads them.
+fn measure(cases: &[Case; 5], spawns: usize) {
+    let [_, _, with_pinned_keys, _, _] = cases;
     let verification = bare_verification();
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
-    let with_pinned_keys = &cases[2];
-    let mut with_reader = Vec::new();
+    let (mut verifications, mut with_reader) = (Vec::new(), Vec::new());
     for _ in 0..spawns {
         for (case, runs) in cases.iter().zip(&mut runs) {
             runs.push(run_once(case));
@@ -118,56 +111,62 @@ fn measure(cases: &[Case], spawns: usize) -> Value {
         let mut process = Process::start(with_pinned_keys).with_reader();
         process.call(&with_pinned_keys.event);
         with_reader.push(process.warm(&with_pinned_keys.event).0);
+        verifications.push(verification());
     }
-    with_reader.sort_unstable();
-    let rows = cases.iter().zip(&runs).map(|(case, runs)| {
-        let run = medians(runs);
-        json!({
-            "name": case.name,
-            "cpu": micros(run.cpu),
-            "wall": micros(run.wall),
-            "wall_without_servers": micros(run.wall_without_servers),
-            "warm_cpu": micros(run.warm_cpu),
-            "warm_wall": micros(run.warm_wall),
-            "resident_kib": run.resident_kib,
-        })
-    });
-    let under_quota = MEMORY.iter().filter_map(|&memory| {
-        let quota = Quota::of(memory)?;
-        let walls: Vec<_> = cases.iter().map(|case| micros(quota.wall(case, spawns.div_ceil(4)))).collect();
-        Some(json!({ "memory": memory, "walls": walls }))
-    });
-    let (early, late) = resident_after_calls(with_pinned_keys);
-    json!({
-        "rows": rows.collect::<Vec<_>>(),
-        "bare_verification": micros(verification),
-        "warm_cpu_with_reader": micros(with_reader[with_reader.len() / 2]),
-        "under_quota": under_quota.collect::<Vec<_>>(),
-        "resident_kib_after_1000_calls": early,
-        "resident_kib_after_100000_calls": late,
-    })
+    let runs: Vec<_> = runs.iter().map(|runs| medians(runs)).collect();
+    println!(
+        "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for (case, run) in cases.iter().zip(&runs) {
+        let cell = |of: fn(&Run) -> Duration| format!("{} ({})", micros(of(run)), ratio(of(run), of(&runs[0])));
+        let times: [fn(&Run) -> Duration; 5] =
+            [|run| run.cpu, |run| run.wall, |run| run.wall_without_servers, |run| run.warm_cpu, |run| run.warm_wall];
+        println!("| {} | {} | {} KiB |", case.name, times.map(cell).join(" | "), run.resident_kib);
+    }
+
+    println!("\n| wall to the first answer | {} |", cases.each_ref().map(|case| case.name).join(" | "));
+    println!("|---|{}", "---:|".repeat(cases.len()));
+    for memory in MEMORY {
+        let Some(quota) = Quota::of(memory) else { continue };
+        let walls = cases.each_ref().map(|case| quota.wall(case, spawns.div_ceil(4)));
+        let cells = walls.map(|wall| format!("{:.1} ms ({})", wall.as_secs_f64() * 1e3, ratio(wall, walls[0])));
+        println!("| {memory} MB | {} |", cells.join(" | "));
+    }
+
+    let [early, late] = resident_after_calls(with_pinned_keys);
+    println!("\n| | |\n|---|---:|");
+    println!("| a bare RSA-2048 verification | {} |", micros(median(verifications)));
+    println!("| CPU of a warm call, while a thread waits for log lines | {} |", micros(median(with_reader)));
+    println!("| RSS after 1,000 calls | {early} KiB |");
+    println!("| RSS after 100,000 calls | {late} KiB |");
 }
 
-/// CPU time of one RSA-2048 verification by the authorizer's library.
-fn bare_verification() -> Duration {
+fn micros(time: Duration) -> String {
+    format!("{:.1} µs", time.as_secs_f64() * 1e6)
+}
+
+fn ratio(time: Duration, floor: Duration) -> String {
+    format!("{:.2} ×", time.as_secs_f64() / floor.as_secs_f64())
+}
+
+/// Measures the CPU time of an RSA-2048 verification by the authorizer's library.
+fn bare_verification() -> impl Fn() -> Duration {
     let jwk = keys::main().jwk();
     let key = DecodingKey::from_rsa_components(jwk["n"].as_str().unwrap(), jwk["e"].as_str().unwrap()).unwrap();
     let token = keys::main().token(&json!({ "sub": "s" }));
-    let (message, signature) = token.rsplit_once('.').unwrap();
-    let round = || {
+    move || {
+        let (message, signature) = token.rsplit_once('.').unwrap();
         let start = Instant::now();
         for _ in 0..WARM_CALLS {
             assert!(crypto::verify(signature, message.as_bytes(), &key, Algorithm::RS256).unwrap());
         }
         start.elapsed() / u32::try_from(WARM_CALLS).unwrap()
-    };
-    let mut rounds: Vec<_> = (0..9).map(|_| round()).collect();
-    rounds.sort_unstable();
-    rounds[rounds.len() / 2]
+    }
 }
 
 /// Resident memory after 1,000 calls and after 100,000, in KiB.
-fn resident_after_calls(case: &Case) -> (u64, u64) {
+fn resident_after_calls(case: &Case) -> [u64; 2] {
     let mut process = Process::start(case);
     for _ in 0..1_000 {
         process.call(&case.event);
@@ -176,49 +175,13 @@ fn resident_after_calls(case: &Case) -> (u64, u64) {
     for _ in 0..99_000 {
         process.call(&case.event);
     }
-    (early, process.resident_kib())
+    [early, process.resident_kib()]
 }
 
-fn table_of(measurements: &Value, spawns: usize) -> String {
-    let mut table = format!(
-        "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS after the first call |\n\
-        |---|---:|---:|---:|---:|---:|---:|\n"
-    );
-    let baseline = &measurements["rows"][0];
-    for row in measurements["rows"].as_array().unwrap() {
-        let cell = |name: &str| {
-            let (value, baseline) = (row[name].as_f64().unwrap(), baseline[name].as_f64().unwrap());
-            format!("{value:.0} µs ({:.2} ×)", value / baseline)
-        };
-        let cells = ["cpu", "wall", "wall_without_servers", "warm_cpu", "warm_wall"].map(cell).join(" | ");
-        writeln!(table, "| {} | {cells} | {} KiB |", row["name"].as_str().unwrap(), row["resident_kib"]).unwrap();
-    }
-    let names = measurements["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
-    writeln!(table, "\n| wall to the first answer | {} |", names.collect::<Vec<_>>().join(" | ")).unwrap();
-    writeln!(table, "|---|{}", "---:|".repeat(measurements["rows"].as_array().unwrap().len())).unwrap();
-    for row in measurements["under_quota"].as_array().unwrap() {
-        let walls = row["walls"].as_array().unwrap();
-        let baseline = walls[0].as_f64().unwrap();
-        let cells = walls.iter().map(|wall| wall.as_f64().unwrap());
-        let cells: Vec<_> = cells.map(|wall| format!("{:.1} ms ({:.2} ×)", wall / 1e3, wall / baseline)).collect();
-        writeln!(table, "| {} MB | {} |", row["memory"], cells.join(" | ")).unwrap();
-    }
-    let [bare, with_reader] = ["bare_verification", "warm_cpu_with_reader"].map(|name| &measurements[name]);
-    writeln!(table, "\nA bare RSA-2048 verification: {:.1} µs.", bare.as_f64().unwrap()).unwrap();
-    let with_reader = with_reader.as_f64().unwrap();
-    writeln!(table, "A warm call with pinned keys, while a thread waits for log lines: {with_reader:.0} µs of CPU.")
-        .unwrap();
-    let [early, late] =
-        ["resident_kib_after_1000_calls", "resident_kib_after_100000_calls"].map(|name| &measurements[name]);
-    writeln!(table, "RSS after 1,000 calls: {early} KiB, after 100,000: {late} KiB.").unwrap();
-    table
-}
-
-/// Builds the baseline with plain cargo, and the baseline and the authorizer in the way in which
-/// the authorizer is deployed. The second baseline shows how much of a difference comes from the
-/// build. All have the same versions of their dependencies, because the baseline is built from a
-/// copy with our lock file. The copy is in the target folder, so that this changes no file outside
-/// it.
+/// Builds the plain floor with cargo, the static floor with cargo-lambda, and the authorizer as
+/// `sam build` does. All have the same versions of their dependencies, because the floor
+/// is built from a copy with our lock file. The copy is in the target folder, so that this changes
+/// no file outside it.
 fn build() -> [PathBuf; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
@@ -229,19 +192,26 @@ fn build() -> [PathBuf; 3] {
         fs::copy(&from, baseline.join(from.file_name().unwrap())).unwrap();
     }
     let static_target = format!("{}-unknown-linux-musl", env::consts::ARCH);
-    let deployed = ["lambda", "build", "--target", &static_target];
-    for (folder, package, command) in [
-        (&*baseline, "baseline", &["build"][..]),
-        (&*baseline, "baseline", &deployed),
-        (root, "okta-authorizer", &deployed),
-    ] {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(folder).args(command).args(["--release", "--quiet", "--package", package]);
-        build.env("CARGO_TARGET_DIR", &target);
+    let mut plain = Command::new(env!("CARGO"));
+    plain.current_dir(&baseline).args(["build", "--release", "--quiet"]);
+    let mut linked = Command::new(env!("CARGO"));
+    linked.current_dir(&baseline).args(["lambda", "build", "--release", "--quiet", "--target", &static_target]);
+    let mut ours = Command::new(root.join(".sam/build"));
+    ours.current_dir(root).arg(env::consts::ARCH).arg(target.join("figures"));
+    for mut build in [plain, linked, ours] {
+        build.env("CARGO_TARGET_DIR", &target).stdout(Stdio::null());
         assert!(build.status().unwrap().success(), "{build:?} (cargo-lambda is needed)");
     }
-    ["release/baseline", "lambda/baseline/bootstrap", "lambda/okta-authorizer/bootstrap"]
-        .map(|built| target.join(built))
+    ["release/baseline", "lambda/baseline/bootstrap", "figures/bootstrap"].map(|built| target.join(built))
+}
+
+/// Moves this process, and so all that it starts, to one CPU. With several, the measured time would
+/// contain the time that an idle CPU needs to wake up.
+fn pin() {
+    let last = thread::available_parallelism().unwrap().get() - 1;
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", &last.to_string(), &process::id().to_string()]);
+    assert!(taskset.stdout(Stdio::null()).status().unwrap().success(), "{taskset:?}");
 }
 
 fn good_event(issuer: &str) -> String {
@@ -377,18 +347,15 @@ impl Quota {
     /// and leaves the group.
     fn wall(&self, case: &Case, spawns: usize) -> Duration {
         let task = this_thread();
-        let mut walls: Vec<_> = (0..spawns)
-            .map(|_| {
-                fs::write(self.0.join("tasks"), &task).unwrap();
-                let start = Instant::now();
-                let mut process =
-                    Process::start_in(case, || fs::write(Path::new(Self::ROOT).join("tasks"), &task).unwrap());
-                process.call(&case.event);
-                start.elapsed()
-            })
-            .collect();
-        walls.sort_unstable();
-        walls[walls.len() / 2]
+        let wall = |_| {
+            fs::write(self.0.join("tasks"), &task).unwrap();
+            let start = Instant::now();
+            let mut process =
+                Process::start_in(case, || fs::write(Path::new(Self::ROOT).join("tasks"), &task).unwrap());
+            process.call(&case.event);
+            start.elapsed()
+        };
+        median((0..spawns).map(wall).collect())
     }
 }
 
@@ -454,18 +421,21 @@ impl RuntimeApi {
     }
 }
 
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
 fn medians(runs: &[Run]) -> Run {
-    fn median<T: Ord + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
-        let mut values: Vec<T> = runs.iter().map(of).collect();
-        values.sort_unstable();
-        values[values.len() / 2]
+    fn of<T: Ord + Copy>(runs: &[Run], value: impl Fn(&Run) -> T) -> T {
+        median(runs.iter().map(value).collect())
     }
     Run {
-        cpu: median(runs, |run| run.cpu),
-        wall: median(runs, |run| run.wall),
-        wall_without_servers: median(runs, |run| run.wall_without_servers),
-        warm_cpu: median(runs, |run| run.warm_cpu),
-        warm_wall: median(runs, |run| run.warm_wall),
-        resident_kib: median(runs, |run| run.resident_kib),
+        cpu: of(runs, |run| run.cpu),
+        wall: of(runs, |run| run.wall),
+        wall_without_servers: of(runs, |run| run.wall_without_servers),
+        warm_cpu: of(runs, |run| run.warm_cpu),
+        warm_wall: of(runs, |run| run.warm_wall),
+        resident_kib: of(runs, |run| run.resident_kib),
     }
 }

@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
-use std::{collections::BTreeMap, hint::black_box, time::Duration};
+use std::{hint::black_box, time::Duration};
 
-use criterion::Criterion;
+use criterion::{Criterion, Throughput};
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use okta_authorizer::{
@@ -14,13 +14,22 @@ use okta_authorizer::{
     https::{HttpsClient, TrustAnchors},
     keys::KeySet,
     policy::{MethodArn, PolicyOptions, Rules, render},
-    response::Response,
     token::{BearerToken, Claims, Expectations, UnverifiedToken, verify},
 };
 use okta_authorizer_testkit::{RULES, RULES_FILE, arn, env::PINNED_ISSUER, event_for, keys, now, token};
 use serde_json::{json, value::RawValue};
 
-const OPTIONS: PolicyOptions = PolicyOptions { max_bytes: 32_768, path_guard: true };
+/// The policies are those of admins of so many tenants. The second number is `POLICY_MAX_BYTES`:
+/// its largest value, and the default, to which the last policy is cut.
+const POLICIES: [(&str, usize, usize); 7] = [
+    ("0", 0, 1_048_576),
+    ("1", 1, 1_048_576),
+    ("10", 10, 1_048_576),
+    ("30", 30, 1_048_576),
+    ("100", 100, 1_048_576),
+    ("300", 300, 1_048_576),
+    ("100, cut", 100, 32_768),
+];
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -64,8 +73,6 @@ fn calls(criterion: &mut Criterion) {
 
 fn parts(criterion: &mut Criterion) {
     let plain = token::token(&json!({}));
-    let tenants: Vec<_> = (0..100).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect();
-    let admin = token::token(&json!({ "tenants": tenants }));
     let key_set = KeySet::parse(keys::jwks(&[keys::main()]).to_string().as_bytes()).unwrap();
     let rules = Rules::parse(RULES).unwrap();
     let requested = MethodArn::parse(&arn("GET /apps")).unwrap();
@@ -81,19 +88,17 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| black_box(UnverifiedToken::decode(&BearerToken::from_header_value(&plain).unwrap()).unwrap()));
     });
     group.bench_function("parse and verify", |bencher| bencher.iter(|| claims(black_box(&plain), &key_set)));
-    for (name, token) in [("plain user", &plain), ("admin of 100 tenants", &admin)] {
-        let claims = claims(token, &key_set);
-        let policy_of = || render(&rules.grants(claims.all(), &requested), &requested, OPTIONS);
-        group.bench_function(format!("policy, {name}"), |bencher| bencher.iter(policy_of));
-        let response = Response {
-            principal_id: claims.principal().to_owned(),
-            policy_document: policy_of().document,
-            context: BTreeMap::new(),
-            usage_identifier_key: None,
-        };
-        group.bench_function(format!("render, {name}"), |bencher| {
-            bencher.iter(|| serde_json::to_vec(black_box(&response)).unwrap());
-        });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("policy");
+    for (name, tenants, max_bytes) in POLICIES {
+        let tenants: Vec<_> = (0..tenants).map(|n| format!("0oidp{n}:tenant-{n}:ADMINS")).collect();
+        let claims = claims(&token::token(&json!({ "tenants": tenants })), &key_set);
+        let options = PolicyOptions { max_bytes, path_guard: true };
+        let policy = || render(&rules.grants(claims.all(), &requested), &requested, options);
+        assert_eq!(policy().omitted > 0, name.ends_with("cut"), "{name}");
+        group.throughput(Throughput::Bytes(policy().document.json().len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(policy));
     }
     group.finish();
 }

@@ -12,52 +12,70 @@ mod bad_day;
 mod fault_proxy;
 mod scenarios;
 
-use std::{future::Future, time::Instant};
+use std::fmt::Write;
 
 use bad_day::{minute_without_keys, okta_faults, waits};
 use scenarios::{Fleet, Report, cold_start, flood, outage, rotation, table_down, withdrawal};
 
+const INSTANCES: [usize; 3] = [10, 100, 1_000];
+
 #[tokio::main]
 async fn main() {
     println!(
-        "| scenario | instances | requests to Okta | requests to the table | valid calls refused | all have the keys after | run time |"
+        "| requests to Okta / requests to the table / valid calls refused | instances: {} |",
+        INSTANCES.map(|n| n.to_string()).join(" | ")
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    for instances in [1, 10, 100, 1_000] {
-        row("all start at once, the table is empty", instances, cold_start(instances)).await;
-        row("a rotation", instances, rotation(instances)).await;
-        row("a withdrawn key", instances, withdrawal(instances)).await;
-        let mut medians = String::new();
-        let flooded = async {
-            let (report, [before, during]) = flood(instances, 100_000).await;
-            medians = format!("a valid call's median: {before:?} before the flood, {during:?} during it");
-            report
-        };
-        row("100,000 forged kids in a minute", instances, flooded).await;
-        let mut ends = String::new();
-        let down = async {
-            let (report, after_a_day, okta_is_back) = outage(instances).await;
-            ends = format!("after 24 h: {after_a_day:?}; Okta is back: {okta_is_back:?}");
-            report
-        };
-        row("Okta is down for 24 h", instances, down).await;
-        row("the table is down", instances, table_down(instances)).await;
-        println!("<!-- {instances}: {medians}; {ends} -->");
+    println!("|---|---:|---:|---:|");
+    let mut rows: [String; 7] = [
+        "all start at once, the table is empty",
+        "a rotation",
+        "a withdrawn key, and the time until nobody uses it",
+        "100,000 forged kids in a minute",
+        "median of a valid call before that, and during it",
+        "Okta is down for 24 h",
+        "the table is down",
+    ]
+    .map(|name| format!("| {name} |"));
+    for instances in INSTANCES {
+        let withdrawn = withdrawal(instances).await;
+        let seconds = withdrawn.all_have_keys_after.unwrap();
+        let (flooded, [before, during]) = flood(instances, 100_000).await;
+        let cells = [
+            cost(&cold_start(instances).await),
+            cost(&rotation(instances).await),
+            format!("{}, {seconds} s", cost(&withdrawn)),
+            cost(&flooded),
+            format!("{before:?}, {during:?}"),
+            cost(&outage(instances).await.0),
+            cost(&table_down(instances).await),
+        ];
+        for (row, cell) in rows.iter_mut().zip(cells) {
+            write!(row, " {cell} |").unwrap();
+        }
     }
+    println!("{}\n", rows.join("\n"));
     bad_day().await;
+}
+
+fn cost(report: &Report) -> String {
+    format!("{} / {} / {}", report.okta_requests, report.table_requests, report.refused_valid)
 }
 
 /// A minute without keys, and how long calls wait while Okta hangs.
 async fn bad_day() {
-    println!("\n| no keys, 3,000 calls in a minute | Okta | requests to Okta | to the table | longest other call |");
-    println!("|---|---|---:|---:|---:|");
+    println!(
+        "| no keys, 3,000 calls in a minute; Okta says | without a table, 1 instance | with a table, 8 instances |"
+    );
+    println!("|---|---:|---:|");
     for (name, reply) in okta_faults() {
-        for (table, instances, calls) in [("no table, 1 instance", 1, 50), ("a table, 8 instances", 8, 6)] {
-            let fleet = if instances == 1 { Fleet::without_table(1).await } else { Fleet::new(instances).await };
-            let minute = minute_without_keys(&fleet, reply.clone(), calls).await;
-            let (okta, table_requests, longest) = (minute.okta_requests, minute.table_requests, minute.longest_call);
-            println!("| {table} | {name} | {okta} | {table_requests} | {longest:.1?} |");
-        }
+        let (alone, fleet) = (Fleet::without_table(1).await, Fleet::new(8).await);
+        let alone = minute_without_keys(&alone, reply.clone(), 50).await;
+        let fleet = minute_without_keys(&fleet, reply, 6).await;
+        let [alone, fleet] = [alone, fleet].map(|minute| {
+            let (okta, table, longest) = (minute.okta_requests, minute.table_requests, minute.longest_call);
+            format!("{okta} / {table}, {longest:.1?}")
+        });
+        println!("| {name} | {alone} | {fleet} |");
     }
     let waits = waits().await;
     println!("\n| Okta hangs | time |\n|---|---:|");
@@ -70,17 +88,4 @@ async fn bad_day() {
     ] {
         println!("| {what} | {time:.1?} |");
     }
-}
-
-async fn row(scenario: &str, instances: usize, run: impl Future<Output = Report>) {
-    let start = Instant::now();
-    let report = run.await;
-    let seconds = report.all_have_keys_after.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s"));
-    println!(
-        "| {scenario} | {instances} | {} | {} | {} | {seconds} | {:.1?} |",
-        report.okta_requests,
-        report.table_requests,
-        report.refused_valid,
-        start.elapsed()
-    );
 }
