@@ -448,6 +448,8 @@ def terraform():
         check((module / function["filename"]).read_bytes() == b"a zip", f"terraform: the file {function['filename']}")
     for (resources, errors), (variables, message) in zip(applied[len(SETTINGS):], bad, strict=True):
         check(message in errors, f"terraform: {variables} gives {errors!r}, not {message!r}")
+    downloads = sorted(file.name for file in (module / ".terraform").glob("okta-authorizer-*"))
+    check(downloads == [f"okta-authorizer-{right}.zip"], f"terraform: the downloads are {downloads}")
 
     [(resources, errors)] = apply(module / "example", [by_path])
     check(not errors, f"terraform/example: {errors}")

@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    env, fs,
+    env, fs, io,
     process::ExitCode,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -46,8 +46,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// A symbolic link to nothing is a mistake, and not an absent file: without this, such a `policy.toml`
+/// in the deployment package would silently give way to the rules that are compiled in.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {
+            io::Error::other("it is a symbolic link to a file that does not exist")
+        }
+        _ => error,
+    })
+}
+
 async fn run() -> anyhow::Result<Infallible> {
-    let config = Config::load(env::vars_os(), |path| fs::read(path))?;
+    let config = Config::load(env::vars_os(), read)?;
     telemetry::init(LogSettings {
         format: config.log_format,
         level: config.log_level,

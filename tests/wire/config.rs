@@ -1,6 +1,10 @@
 //! Which configurations start, and how the others end. `src/config.rs` has more values.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::{ffi::OsStringExt, fs::symlink},
+};
 
 use okta_authorizer_testkit::{
     Failures, RULES_FILE,
@@ -326,4 +330,22 @@ async fn a_runtime_api_that_never_listens_ends_the_process() {
     assert!(wait.contains("the Runtime API refuses connections") && wait.contains(r#""level":"WARN""#), "{wait}");
     assert!(end.starts_with("the runtime stopped: client error (Connect): tcp connect error: "), "{end}");
     assert_eq!(ended.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_link_to_nothing_is_not_an_absent_rules_file() {
+    let folder = |name: &str| format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    let (broken, good) = (folder("broken-link"), folder("good-link"));
+    for (package, target) in [(&broken, "missing.toml"), (&good, RULES_FILE)] {
+        fs::remove_dir_all(package).ok();
+        fs::create_dir_all(package).unwrap();
+        symlink(target, format!("{package}/policy.toml")).unwrap();
+    }
+    let env = pinned().without("POLICY_FILE");
+    let expected = format!(
+        "POLICY_FILE is not set, and `{broken}/policy.toml` cannot be read: it is a symbolic link to a file that does not exist; accepted: "
+    );
+    let ended = Authorizer::refuse(&env.clone().with("LAMBDA_TASK_ROOT", &broken)).await.unwrap();
+    assert!(matches!(&ended.lines[..], [line] if line.starts_with(&expected)), "{ended:#?}");
+    Authorizer::try_start(&env.with("LAMBDA_TASK_ROOT", &good), Log::Captured).await.unwrap();
 }

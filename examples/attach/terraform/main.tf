@@ -19,15 +19,20 @@ locals {
   base64_sha256 = textencodebase64(local.bytes, "ISO-8859-1")
 }
 
-# This downloads the zip during the apply. It needs a POSIX shell and curl.
+# This downloads the zip during the apply. It needs a POSIX shell and curl. A file has its final name
+# only after its hash was checked, because another use of this module may read that file at the time.
 resource "terraform_data" "zip" {
   count            = var.zip_url == null ? 0 : 1
   triggers_replace = [var.zip_sha256, var.name] # a function with another name needs the zip again
   provisioner "local-exec" {
     command     = <<-EOT
       set -e
-      curl --fail --silent --show-error --location --create-dirs --output "$ZIP" "$URL"
-      echo "$SHA256  $ZIP" | if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi
+      mkdir -p "$(dirname "$ZIP")"
+      download=$(mktemp "$ZIP.XXXXXX")
+      trap 'rm -f "$download"' EXIT
+      curl --fail --silent --show-error --location --output "$download" --url "$URL"
+      echo "$SHA256  $download" | if command -v sha256sum >/dev/null; then sha256sum -c -; else shasum -a 256 -c -; fi
+      mv "$download" "$ZIP"
     EOT
     environment = { URL = var.zip_url, ZIP = local.downloaded, SHA256 = var.zip_sha256 }
   }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The header that says who decided, and after a semicolon why. API Gateway does not send it.
 pub const SOURCE_HEADER: &str = "x-local-authorizer";
@@ -249,4 +249,15 @@ fn echo(method: &str, resource: &str, authorizer: Option<Map<String, Value>>) ->
         authorizer: Option<Map<String, Value>>,
     }
     ([("access-control-allow-origin", "*")], Json(Echo { method, resource, authorizer })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TIMEOUT;
+
+    #[test]
+    fn the_timeout_is_that_of_the_template() {
+        let template = include_str!("../../../../template.yaml");
+        assert!(template.contains(&format!("\n      Timeout: {}\n", TIMEOUT.as_secs())), "{TIMEOUT:?}");
+    }
 }
