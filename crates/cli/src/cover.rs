@@ -94,7 +94,10 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
         None => Vec::new(),
     };
-    if api.operations.iter().all(|operation| matches!(operation.access, Access::Other(_))) {
+    let any = |access: fn(&Access) -> bool| api.operations.iter().any(|operation| access(&operation.access));
+    if api.operations.is_empty()
+        || any(|access| matches!(access, Access::Other(_))) && !any(|access| *access == Access::Authorizer)
+    {
         let reason = "no operation has this authorizer, which is of type token, so the rules have no effect";
         return Err(format!("{}: {reason}", api.file.name).into());
     }

@@ -33,7 +33,8 @@ fn openapi(operations: &[&str]) -> String {
         };
         paths[path][method] = value;
     }
-    let schemes = json!({ "securitySchemes": { "okta": { "type": "oauth2" } } });
+    let okta = json!({ "type": "apiKey", "x-amazon-apigateway-authorizer": { "type": "token" } });
+    let schemes = json!({ "securitySchemes": { "okta": okta } });
     json!({ "openapi": "3.0.1", "paths": paths, "components": schemes }).to_string()
 }
 
@@ -288,6 +289,25 @@ fn a_file_without_an_authorizer_is_one_finding() {
         assert_eq!(i32::try_from(errors.count()).unwrap(), expected_code, "{out}");
         assert!(expected_code == 0 || out.contains("API Gateway ignores `security` at document level"), "{out}");
     }
+}
+
+#[test]
+fn rules_have_no_effect_on_operations_of_another_authorizer() {
+    let tests = "[[expected]]\nfinding = 'open-operation'\non = 'GET /health'\nreason = 'r'\n";
+    let api = |of_orders: &str| {
+        format!(
+            r#"{{"openapi": "3.0.1", "components": {{"securitySchemes": {{
+                "okta": {{"type": "apiKey", "x-amazon-apigateway-authorizer": {{"type": "token"}}}},
+                "pool": {{"type": "apiKey", "x-amazon-apigateway-authorizer": {{"type": "cognito_user_pools"}}}}}}}},
+              "paths": {{"/orders": {{"get": {{"security": [{{"{of_orders}": []}}]}}}},
+                "/items": {{"get": {{"security": [{{"pool": []}}]}}}}, "/health": {{"get": {{}}}}}}}}"#
+        )
+    };
+    let (code, out, _) = run("other", &api("okta"), &all(&["GET /orders"]), tests, &[]);
+    assert_eq!(code, Some(0), "{out}");
+    let (code, out, error) = run("other", &api("pool"), &all(&["GET /orders"]), tests, &[]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(error.contains("api.json: no operation has this authorizer, which is of type token"), "{error}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         let keys: [&[&str]; 2] = [&["securityDefinitions"], &["components", "securitySchemes"]];
         let definitions: Vec<&Entry> =
             keys.iter().filter_map(|keys| self.root.at(keys)).flat_map(Node::entries).collect();
-        for definition in definitions {
+        for definition in &definitions {
             let Some(node) = self.follow(&definition.node, builder) else { continue };
             let scheme = self.scheme(node, builder);
             self.has_authorizer |= node.get(AUTHORIZER).is_some();
@@ -128,8 +128,15 @@ impl<'a> Reader<'a> {
         self.has_authorizer |= !self.sam.authorizers.is_empty();
         if !self.has_authorizer {
             // A plain document: the authorizer comes later.
-            for scheme in self.schemes.values_mut().filter(|scheme| **scheme == Scheme::Login) {
+            for definition in definitions {
+                let Some(scheme @ Scheme::Login) = self.schemes.get_mut(&definition.key) else { continue };
                 *scheme = Scheme::Authorizer;
+                let message = format!(
+                    "`{}` is taken for this authorizer, because no scheme of the file has {AUTHORIZER}; API Gateway \
+                     leaves the operations open until one has it",
+                    definition.key
+                );
+                builder.note(self.file, &definition.span, message);
             }
         }
         self.schemes.extend(self.sam.authorizers.clone());
