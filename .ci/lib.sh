@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Functions that the shell scripts share.
 
-step() { printf '\n==> %s\n' "$*"; }
+step() { printf '\n==> %s (after %d s)\n' "$*" "$SECONDS"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 install() {
