@@ -58,7 +58,8 @@ fn api(random: &mut Random) -> Api {
             (path, methods.into())
         })
         .collect();
-    let schemes = json!({ "securitySchemes": { "okta": { "type": "oauth2" } } });
+    let okta = json!({ "type": "apiKey", "x-amazon-apigateway-authorizer": { "type": "token" } });
+    let schemes = json!({ "securitySchemes": { "okta": okta } });
     let document = json!({ "openapi": "3.0.1", "paths": paths, "components": schemes });
     let Ok(api) = api::parse(&file("api.json", document.to_string()), BasePath::Ignore, &|_| None) else {
         panic!("{document}")
