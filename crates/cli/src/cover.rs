@@ -94,10 +94,11 @@ pub fn run(arguments: &Arguments) -> Result<(String, bool), Stop> {
         Some(tests) => cases::read(tests).map_err(Stop::Mistakes)?.expected,
         None => Vec::new(),
     };
-    let any = |access: fn(&Access) -> bool| api.operations.iter().any(|operation| access(&operation.access));
-    if api.operations.is_empty()
-        || any(|access| matches!(access, Access::Other(_))) && !any(|access| *access == Access::Authorizer)
-    {
+    // If all of them are open, that is a finding.
+    let is_ours = api.operations.iter().any(|operation| operation.access == Access::Authorizer);
+    let is_open = !api.operations.is_empty()
+        && api.operations.iter().all(|operation| matches!(operation.access, Access::Open(_)));
+    if !is_ours && !is_open {
         let reason = "no operation has this authorizer, which is of type token, so the rules have no effect";
         return Err(format!("{}: {reason}", api.file.name).into());
     }
