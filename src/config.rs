@@ -232,8 +232,8 @@ impl<R: Fn(&str) -> io::Result<Vec<u8>>> Environment<R> {
         }
         let issuer = |issuer: String| {
             let endpoint_at = |path: &str| {
-                urls::endpoint(&format!("{issuer}{path}"))
-                    .map_err(|problem| error("OKTA_ISSUER", &problem, urls::ACCEPTED_ISSUER))
+                Url::parse(&format!("{issuer}{path}"))
+                    .map_err(|_| error("OKTA_ISSUER", "is not a URL", urls::ACCEPTED_ISSUER))
             };
             Ok(Issuer {
                 keys_endpoint: keys_endpoint.clone().map_or_else(|| endpoint_at("/v1/keys"), Ok)?,

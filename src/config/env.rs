@@ -208,9 +208,10 @@ fn check_name(name: &OsStr) -> Result<(), ConfigError> {
         return Ok(());
     }
     let upper = name.to_ascii_uppercase();
+    let letters = letters(&upper);
     let earlier = RENAMED.iter().map(|(old, _)| old);
     if !PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
-        && !KNOWN.iter().chain(earlier).any(|known| is_nearly(&letters(&upper), known))
+        && !KNOWN.iter().chain(earlier).any(|known| is_nearly(&letters, known))
     {
         return Ok(());
     }

@@ -176,7 +176,7 @@ pub fn render(grants: &Grants<'_>, requested: &MethodArn, options: PolicyOptions
         let denied_request = shortened(&pattern, &stage);
         let mut others = grants.allow.iter().zip(&places).filter(|(_, (covers, _))| !*covers);
         if !others.any(|((allow, _), _)| overlap(&denied_request, allow)) {
-            let denied_request = escaped(&denied_request);
+            let denied_request = escaped(&denied_request).into_owned();
             budget.spend_anyway(&denied_request);
             denied.push(denied_request.into());
         }
@@ -216,7 +216,7 @@ fn stage_prefix(requested: &MethodArn) -> String {
 
 /// Every policy with a `*` has this statement, so the patterns are escaped only once.
 fn guard_statement(guard: PathGuard, stage: &str) -> String {
-    static ESCAPED: LazyLock<[Vec<String>; 2]> =
+    static ESCAPED: LazyLock<[Vec<Cow<'static, str>>; 2]> =
         LazyLock::new(|| [PathGuard::Usual, PathGuard::WithEnd].map(|guard| guard.patterns().map(escaped).collect()));
     let [usual, with_end] = &*ESCAPED;
     let patterns = match guard {
@@ -224,7 +224,7 @@ fn guard_statement(guard: PathGuard, stage: &str) -> String {
         PathGuard::WithEnd => with_end,
     };
     let mut json = String::with_capacity(4_096);
-    push_statement(&mut json, "Deny", stage, patterns.iter().map(String::as_str));
+    push_statement(&mut json, "Deny", stage, patterns.iter().map(AsRef::as_ref));
     json
 }
 
@@ -253,9 +253,13 @@ fn push_statement<'r>(json: &mut String, effect: &str, prefix: &str, resources: 
 }
 
 /// A text as in a JSON string, without the quotes.
-fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        return text.into();
+    }
     let json = Value::from(text).to_string();
-    json.get(1..json.len() - 1).unwrap_or_default().to_owned()
+    json.get(1..json.len() - 1).unwrap_or_default().to_owned().into()
 }
 
 fn pop_comma(json: &mut String) {

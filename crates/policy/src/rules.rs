@@ -363,12 +363,15 @@ impl<'t> Reader<'t> {
             self.error(span.clone(), "the rule has no `routes`; expected one `METHOD /path` or more");
             Vec::new()
         };
-        let in_routes: BTreeSet<String> = texts.iter().flat_map(|(text, _)| Route::captures(text)).collect();
+        let is_in_routes = |capture: &str| {
+            let written = format!("{{{capture}}}");
+            texts.iter().any(|(text, _)| text.contains(&written))
+        };
         for (number, capture) in captures.iter().enumerate() {
             let is_first = captures.iter().position(|other| other == capture) == Some(number);
             if !is_first {
                 shared_captures.insert((*capture).to_owned());
-            } else if in_routes.contains(*capture) {
+            } else if is_in_routes(capture) {
                 route_captures.push((*capture).to_owned());
             }
         }
@@ -691,7 +694,8 @@ fn unquoted_capture(line: &str) -> Option<&str> {
 }
 
 fn line_of(text: &str, offset: usize) -> u32 {
-    text.bytes().take(offset).fold(1, |line, byte| line + u32::from(byte == b'\n'))
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    before.iter().fold(1, |line, byte| line + u32::from(*byte == b'\n'))
 }
 
 #[cfg(test)]

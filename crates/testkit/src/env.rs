@@ -30,6 +30,10 @@ impl Env {
             .with("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
             .with("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
             .with("AWS_EC2_METADATA_DISABLED", "true")
+            .with("LANG", "en_US.UTF-8")
+            .with("TZ", ":UTC")
+            .with("PATH", "/usr/local/bin:/usr/bin/:/bin:/opt/bin")
+            .with("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib")
             .with("POLICY_FILE", RULES_FILE)
     }
 
