@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerPolicy;
 use lambda_runtime::Diagnostic;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::value::RawValue;
 
 use crate::{
     config::InvalidTokenResponse,
@@ -16,8 +17,7 @@ use crate::{
 /// The authorizer's response.
 ///
 /// Source: API Gateway developer guide, "Output from an API Gateway Lambda authorizer".
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// The principal: `uid`, else `sub`.
     pub principal_id: String,
@@ -25,11 +25,40 @@ pub struct Response {
     /// strings.
     pub context: BTreeMap<Cow<'static, str>, String>,
     /// The caller's API key, for usage plans of an API that takes the key from its authorizer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_identifier_key: Option<String>,
-    /// What the principal may call. The last member, because it is the longest: the runtime's
-    /// buffer then grows only once.
+    /// What the principal may call.
     pub policy_document: PolicyDocument,
+}
+
+/// The members before the policy document.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShortMembers<'a> {
+    principal_id: &'a str,
+    context: &'a BTreeMap<Cow<'static, str>, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage_identifier_key: Option<&'a str>,
+}
+
+impl Serialize for Response {
+    /// Writes all of it at once. The runtime's buffer starts with 128 bytes, and one that grows in
+    /// steps is copied in each of them.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = self.policy_document.json();
+        let mut json = Vec::with_capacity(document.len() + 1_024);
+        let short = ShortMembers {
+            principal_id: &self.principal_id,
+            context: &self.context,
+            usage_identifier_key: self.usage_identifier_key.as_deref(),
+        };
+        serde_json::to_writer(&mut json, &short).map_err(S::Error::custom)?;
+        json.pop(); // The closing brace.
+        for text in [r#","policyDocument":"#, document, "}"] {
+            json.extend_from_slice(text.as_bytes());
+        }
+        let json = str::from_utf8(&json).map_err(S::Error::custom)?;
+        serde_json::from_str::<&RawValue>(json).map_err(S::Error::custom)?.serialize(serializer)
+    }
 }
 
 /// How decisions are answered.
