@@ -2,6 +2,7 @@
 
 pub mod decision;
 pub(crate) mod emf;
+mod events;
 pub(crate) mod key_refresh;
 pub mod start;
 
@@ -9,28 +10,19 @@ use std::{
     fmt,
     io::{self, Write},
     sync::OnceLock,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
+use aws_smithy_types::date_time::{DateTime, Format};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use tracing::{Level, level_filters::LevelFilter};
-use tracing_subscriber::{
-    Layer,
-    filter::{FilterFn, filter_fn},
-    fmt::{
-        format::Writer,
-        layer,
-        time::{FormatTime, SystemTime as Timestamp},
-    },
-    layer::SubscriberExt,
-    util::{SubscriberInitExt, TryInitError},
-};
+use tracing::{Level, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
 
 use emf::{Metadata, MetricLine};
+use events::Events;
 
 /// The form of a line. Metrics exist in JSON only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +46,10 @@ pub struct LogSettings {
     pub clock: fn() -> SystemTime,
 }
 
-/// Set once by [`init`], like the subscriber of `tracing`. Without it, no decision line and no key
-/// line is written.
+/// Set once by [`init`]. Without it, no line is written.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Writes lines that do not go through `tracing`, because its events cannot have nested members
-/// such as `_aws`.
+/// How all lines are written.
 #[derive(Debug)]
 struct Lines {
     format: LogFormat,
@@ -72,37 +62,12 @@ struct Lines {
 ///
 /// # Errors
 /// If logging was started before.
-pub fn init(settings: LogSettings) -> Result<(), TryInitError> {
+pub fn init(settings: LogSettings) -> Result<(), SetGlobalDefaultError> {
     let LogSettings { format, level, function_name, clock } = settings;
-    let layer = layer().with_target(false);
-    let layer = match format {
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        LogFormat::Text => layer.with_ansi(false).boxed(),
-    };
-    tracing_subscriber::registry().with(layer.with_filter(event_filter(level))).try_init()?;
+    tracing::subscriber::set_global_default(Events { level })?;
     // The subscriber above was the first one, so nothing is set here yet.
     let _ = LINES.set(Lines { format, level, function_name, clock });
     Ok(())
-}
-
-/// Which events of `tracing` are written:
-/// - our own from `level` on;
-/// - others from WARN on, because the runtime and the SDK log events and headers below that (which
-///   are not even compiled: see the feature of `tracing` in Cargo.toml);
-/// - not the runtime's layer that logs every error answer, because the decision line has it;
-/// - not the runtime's warning that each of its loops takes one event at a time, because there are
-///   as many loops as Lambda sends events at the same time;
-/// - not the SDK's complaint that a failed connection cannot be closed, because that client is
-///   ours;
-/// - no spans.
-fn event_filter(level: LevelFilter) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
-    filter_fn(move |metadata| match metadata.target() {
-        _ if metadata.is_span() => false,
-        "lambda_runtime::layers::panic" | "aws_smithy_runtime::client::http::connection_poisoning" => false,
-        "lambda_runtime::runtime" if *metadata.level() == Level::WARN => false,
-        target if target.starts_with("okta_authorizer") => *metadata.level() <= level,
-        _ => *metadata.level() <= level && *metadata.level() <= Level::WARN,
-    })
 }
 
 /// Writes a line with its metrics, if it has any, and if its level is on.
@@ -119,12 +84,10 @@ pub(crate) fn write(level: Level, message: &str, line: &impl MetricLine) {
 
 impl Lines {
     fn format(&self, level: Level, message: &str, line: &impl MetricLine) -> serde_json::Result<Vec<u8>> {
-        let mut timestamp = String::with_capacity(32);
-        // Writing to a string does not fail.
-        let _ = Timestamp.format_time(&mut Writer::new(&mut timestamp));
+        let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let timestamp = rfc_3339(since_epoch);
         let level = level.as_str();
         if self.format == LogFormat::Json {
-            let since_epoch = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let milliseconds = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
             let cloud_watch_metrics = line.metrics();
             let metadata =
@@ -143,6 +106,13 @@ impl Lines {
         }
         Ok(text)
     }
+}
+
+/// A time in UTC with microseconds (RFC 3339 §5.6). Empty after the year 9999.
+fn rfc_3339(since_epoch: Duration) -> String {
+    let seconds = DateTime::from_secs(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
+    let text = seconds.fmt(Format::DateTime).unwrap_or_default();
+    text.strip_suffix('Z').map_or_else(String::new, |text| format!("{text}.{:06}Z", since_epoch.subsec_micros()))
 }
 
 /// The members of a JSON object in their order, which `serde_json::Map` does not keep.
@@ -182,4 +152,21 @@ struct JsonLine<'a, L: Serialize> {
     function_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     _aws: Option<Metadata>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_timestamp_has_microseconds() {
+        for (seconds, micros, text) in [
+            (0, 0, "1970-01-01T00:00:00.000000Z"),
+            (1_795_865_242, 194_845, "2026-11-28T11:27:22.194845Z"),
+            (1_709_164_799, 50, "2024-02-28T23:59:59.000050Z"),
+            (253_402_300_800, 0, ""),
+        ] {
+            assert_eq!(rfc_3339(Duration::new(seconds, micros * 1_000)), text);
+        }
+    }
 }

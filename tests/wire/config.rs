@@ -328,6 +328,7 @@ async fn a_runtime_api_that_never_listens_ends_the_process() {
     let ended = Authorizer::start_without_api(&pinned()).await;
     let [_start, wait, end] = &ended.lines[..] else { panic!("three lines: {:#?}", ended.lines) };
     assert!(wait.contains("the Runtime API refuses connections") && wait.contains(r#""level":"WARN""#), "{wait}");
+    assert!(wait.contains(r#""runtime_api":"127.0.0.1:"#), "{wait}");
     assert!(end.starts_with("the runtime stopped: client error (Connect): tcp connect error: "), "{end}");
     assert_eq!(ended.status.code(), Some(1));
 }

@@ -131,8 +131,14 @@ async fn names_and_levels(level: &str) -> BTreeSet<(String, String)> {
         (Env::okta(&[&broken]), &[]),
     ] {
         let lines = lines(&env.with("AWS_LAMBDA_LOG_LEVEL", level), events).await;
-        let objects = lines.iter().map(|line| serde_json::from_str::<Line>(line).unwrap());
-        all.extend(objects.map(|line| (name(&line), line.get("level").and_then(Value::as_str).unwrap().to_owned())));
+        let objects: Vec<_> = lines.iter().map(|line| serde_json::from_str::<Line>(line).unwrap()).collect();
+        for line in &objects {
+            let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+            assert_eq!((text("function_name"), text("timestamp").len()), ("okta-authorizer", 27), "{line:?}");
+        }
+        all.extend(
+            objects.iter().map(|line| (name(line), line.get("level").and_then(Value::as_str).unwrap().to_owned())),
+        );
     }
     all
 }
