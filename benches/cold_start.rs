@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench panics")]
 
 use std::{
-    env, fs,
+    env, fs, hint,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -47,6 +47,8 @@ struct Run {
     warm_cpu: Duration,
     warm_wall: Duration,
     resident_kib: u64,
+    /// Up to the first answer.
+    page_faults: u64,
 }
 
 /// A binary, its environment and its event.
@@ -115,14 +117,15 @@ fn measure(cases: &[Case; 5], spawns: usize) {
     }
     let runs: Vec<_> = runs.iter().map(|runs| medians(runs)).collect();
     println!(
-        "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS |"
+        "| medians of {spawns} spawns | CPU to the first answer | wall | without the servers' CPU | CPU of a warm call | wall | RSS | page faults |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for (case, run) in cases.iter().zip(&runs) {
         let cell = |of: fn(&Run) -> Duration| format!("{} ({})", micros(of(run)), ratio(of(run), of(&runs[0])));
         let times: [fn(&Run) -> Duration; 5] =
             [|run| run.cpu, |run| run.wall, |run| run.wall_without_servers, |run| run.warm_cpu, |run| run.warm_wall];
-        println!("| {} | {} | {} KiB |", case.name, times.map(cell).join(" | "), run.resident_kib);
+        let times = times.map(cell).join(" | ");
+        println!("| {} | {times} | {} KiB | {} |", case.name, run.resident_kib, run.page_faults);
     }
 
     println!("\n| wall to the first answer | {} |", cases.each_ref().map(|case| case.name).join(" | "));
@@ -137,6 +140,7 @@ fn measure(cases: &[Case; 5], spawns: usize) {
     let [early, late] = resident_after_calls(with_pinned_keys);
     println!("\n| | |\n|---|---:|");
     println!("| a bare RSA-2048 verification | {} |", micros(median(verifications)));
+    println!("| a page fault for new memory | {} |", micros(page_fault()));
     println!("| CPU of a warm call, while a thread waits for log lines | {} |", micros(median(with_reader)));
     println!("| RSS after 1,000 calls | {early} KiB |");
     println!("| RSS after 100,000 calls | {late} KiB |");
@@ -163,6 +167,19 @@ fn bare_verification() -> impl Fn() -> Duration {
         }
         start.elapsed() / u32::try_from(WARM_CALLS).unwrap()
     }
+}
+
+/// The time until a page of new memory can be used.
+fn page_fault() -> Duration {
+    const PAGES: u32 = 4_096;
+    // The kernel gives the pages when they are written.
+    let mut memory = vec![0_u8; PAGES as usize * 4_096];
+    let start = Instant::now();
+    for page in memory.chunks_mut(4_096) {
+        page[0] = 1;
+    }
+    hint::black_box(&memory);
+    start.elapsed() / PAGES
 }
 
 /// Resident memory after 1,000 calls and after 100,000, in KiB.
@@ -231,9 +248,17 @@ fn run_once(case: &Case) -> Run {
     let wall = start.elapsed();
     let servers = cpu("self", &this_thread()).saturating_sub(servers);
     let cpu = process.cpu();
-    let resident_kib = process.resident_kib();
+    let (resident_kib, page_faults) = (process.resident_kib(), process.page_faults());
     let (warm_cpu, warm_wall) = process.warm(&case.event);
-    Run { cpu, wall, wall_without_servers: wall.saturating_sub(servers), warm_cpu, warm_wall, resident_kib }
+    Run {
+        cpu,
+        wall,
+        wall_without_servers: wall.saturating_sub(servers),
+        warm_cpu,
+        warm_wall,
+        resident_kib,
+        page_faults,
+    }
 }
 
 /// CPU time of a process according to the kernel, without the thread `except`.
@@ -317,6 +342,13 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Without those that needed a disk (`proc_pid_stat(5)`: `minflt`).
+    fn page_faults(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, after_name) = stat.rsplit_once(") ").unwrap();
+        after_name.split(' ').nth(7).unwrap().parse().unwrap()
     }
 }
 
@@ -437,5 +469,6 @@ fn medians(runs: &[Run]) -> Run {
         warm_cpu: of(runs, |run| run.warm_cpu),
         warm_wall: of(runs, |run| run.warm_wall),
         resident_kib: of(runs, |run| run.resident_kib),
+        page_faults: of(runs, |run| run.page_faults),
     }
 }
