@@ -41,8 +41,8 @@ struct ShortMembers<'a> {
 }
 
 impl Serialize for Response {
-    /// Writes all of it at once. The runtime's buffer starts with 128 bytes, and one that grows in
-    /// steps is copied in each of them.
+    /// Makes the whole text first, and gives it to the runtime in one piece. The runtime's buffer
+    /// starts with 128 bytes. With several pieces, it would grow and be copied several times.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = self.policy_document.json();
         let mut json = Vec::with_capacity(document.len() + 1_024);

@@ -27,7 +27,7 @@ use events::Events;
 /// The form of a line. Metrics exist in JSON only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `2026-01-01T00:00:00Z  INFO message name=value`
+    /// `2026-01-01T00:00:00.000000Z  INFO message name=value`
     Text,
     /// One JSON object.
     Json,
@@ -100,11 +100,10 @@ impl Lines {
         }
         let json = serde_json::to_string(line)?;
         let Members(members) = serde_json::from_str(&json)?;
-        let mut text = format!("{timestamp} {level:>5} {message}").into_bytes();
-        for (name, value) in members {
-            write!(text, " {name}={value}").map_err(serde_json::Error::io)?;
-        }
-        Ok(text)
+        let members = members.iter().map(|(name, value)| format!(" {name}={value}"));
+        let text = format!("{timestamp} {level:>5} {message}") + &members.collect::<String>();
+        // The message of a library must not begin another line.
+        Ok(text.replace(char::is_control, " ").into_bytes())
     }
 }
 
@@ -167,6 +166,29 @@ mod tests {
             (253_402_300_800, 0, ""),
         ] {
             assert_eq!(rfc_3339(Duration::new(seconds, micros * 1_000)), text);
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Line {
+        error: &'static str,
+    }
+
+    impl MetricLine for Line {
+        fn metrics(&self) -> Vec<emf::Metric> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_line_of_text_is_one_line() {
+        let clock = || SystemTime::UNIX_EPOCH;
+        let lines = Lines { format: LogFormat::Text, level: LevelFilter::WARN, function_name: "f".to_owned(), clock };
+        for (message, error, expected) in
+            [("a b", "c", "a b error=\"c\""), ("a\r\nb", "c\nd\u{85}e", "a  b error=\"c\\nd e\"")]
+        {
+            let text = String::from_utf8(lines.format(Level::WARN, message, &Line { error }).unwrap()).unwrap();
+            assert_eq!(text, format!("1970-01-01T00:00:00.000000Z  WARN {expected}"));
         }
     }
 }

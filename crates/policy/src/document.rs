@@ -3,8 +3,8 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
-use serde_json::{Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     evaluate::Grants,
@@ -72,7 +72,7 @@ impl Verdict {
     }
 }
 
-/// An IAM policy document, kept as its JSON text. Serializes as that JSON.
+/// An IAM policy document, kept as its JSON text.
 ///
 /// Every call renders one, and typed statements would cost an allocation for each resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,12 +116,6 @@ struct Statement {
     effect: String,
     #[serde(rename = "Resource")]
     resources: Vec<String>,
-}
-
-impl Serialize for PolicyDocument {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
-    }
 }
 
 /// A policy for everything that one token may call on one stage.
