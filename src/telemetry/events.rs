@@ -41,10 +41,6 @@ impl Subscriber for Events {
         }
     }
 
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
     fn event(&self, event: &Event<'_>) {
         let mut line = EventLine::default();
         event.record(&mut line);

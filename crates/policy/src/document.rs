@@ -391,6 +391,13 @@ mod tests {
     use Effect::{Allow, Deny};
 
     #[test]
+    fn a_text_is_escaped_as_in_json() {
+        for text in ["", "GET/a b~", "\"", "\\", "a\"b\\c", "\n", "\u{7f}", "\u{e9}"] {
+            assert_eq!(format!("\"{}\"", escaped(text)), serde_json::to_string(text).unwrap());
+        }
+    }
+
+    #[test]
     fn one_allow_statement_has_everything_that_is_granted() {
         let policy = render(&grants(&["GET/a", "GET/b", "PUT/a"], &[]), &arn("GET/b"), OPTIONS);
         let expected = format!(
