@@ -174,11 +174,7 @@ mod tests {
         error: &'static str,
     }
 
-    impl MetricLine for Line {
-        fn metrics(&self) -> Vec<emf::Metric> {
-            Vec::new()
-        }
-    }
+    impl MetricLine for Line {}
 
     #[test]
     fn a_line_of_text_is_one_line() {

@@ -9,7 +9,9 @@ use serde::Serialize;
 /// metric and for each dimension.
 pub(crate) trait MetricLine: Serialize {
     /// The metrics that are present in this line.
-    fn metrics(&self) -> Vec<Metric>;
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
 }
 
 /// The sets of dimensions of a metric; each is a list of member names.

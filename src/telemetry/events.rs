@@ -10,10 +10,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use super::{
-    emf::{Metric, MetricLine},
-    write,
-};
+use super::{emf::MetricLine, write};
 
 /// Writes each event as a line. Spans are not written.
 pub(super) struct Events {
@@ -87,8 +84,4 @@ impl Serialize for EventLine {
     }
 }
 
-impl MetricLine for EventLine {
-    fn metrics(&self) -> Vec<Metric> {
-        Vec::new()
-    }
-}
+impl MetricLine for EventLine {}

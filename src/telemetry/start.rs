@@ -3,10 +3,7 @@
 use serde::Serialize;
 use tracing::Level;
 
-use super::{
-    emf::{Metric, MetricLine},
-    write,
-};
+use super::{emf::MetricLine, write};
 
 /// The commit that this program was built from. The build sets the variable; without it, and if it
 /// is empty, the commit is unknown.
@@ -42,11 +39,7 @@ struct Line<'a> {
     settings: &'a StartLine<'a>,
 }
 
-impl MetricLine for Line<'_> {
-    fn metrics(&self) -> Vec<Metric> {
-        Vec::new()
-    }
-}
+impl MetricLine for Line<'_> {}
 
 impl StartLine<'_> {
     /// Writes the line at INFO.
